@@ -1,0 +1,1 @@
+"""The domain: dumps, chains, repositories, restores. Knows no Airflow, so that it works when Airflow is lost."""

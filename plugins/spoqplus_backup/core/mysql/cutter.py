@@ -1,0 +1,278 @@
+"""Cuts the stream of mysqldump into parts while it is written, and notes what lies where.
+
+The stream is read once, in blocks, with constant memory. Definitions are read line by line; rows, which are nearly all
+of it, are searched for the ends of statements only: mysqldump writes a newline inside a value as `\\n`, so that `;` and
+a newline always end a statement there. Stored programs may hold any text, also text that looks like a dump: they are
+read by a lexer that knows quotes and comments (`delimited.py`).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from spoqplus_backup.core.errors import IntegrityError
+from spoqplus_backup.core.manifest import Segment, SegmentKind
+from spoqplus_backup.core.mysql.delimited import is_closed
+from spoqplus_backup.core.mysql.rowcount import RowCounter
+from spoqplus_backup.core.staging import write_all
+
+TAIL_BYTES = 16384
+
+_INSERT = b"INSERT INTO "
+_END_OF_STATEMENT = b";\n"
+_AFTER_ROWS = (b"\n", b"/*", b"--", b"UNLOCK", b"SET ", b"DELIMITER ")
+_LOOKAHEAD = max(map(len, (_INSERT, *_AFTER_ROWS)))
+_FOOTER = b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE"
+_NO_BACKSLASH = re.compile(rb"/\*!5000\d SET sql_mode +=")
+
+_HEADINGS: tuple[tuple[bytes, SegmentKind], ...] = (
+    (b"-- Current Database: ", "database"),
+    (b"-- Table structure for table ", "structure"),
+    (b"-- Temporary table structure for view ", "structure"),
+    (b"-- Temporary view structure for view ", "structure"),
+    (b"-- Sequence structure for ", "structure"),
+    (b"-- Dumping data for table ", "rows"),
+    (b"-- Dumping events for database ", "events"),
+    (b"-- Dumping routines for database ", "routines"),
+    (b"-- Final view structure for view ", "views"),
+)
+
+
+class PartWriter:
+    """Writes numbered parts (`000001.sql`, ...) into a folder."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._file: IO[bytes] | None = None
+        self.number = 1
+        self.offset = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append to the current part."""
+        if self._file is None:
+            self._file = (self._directory / f"{self.number:06d}.sql").open("wb", buffering=0)
+        write_all(self._file, data)
+        self.offset += len(data)
+
+    def next_part(self) -> None:
+        """End the current part, unless it is empty; what comes next begins another one."""
+        if self._file is not None:
+            self.close()
+            self.number += 1
+            self.offset = 0
+
+    def close(self) -> None:
+        """Close the current part."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+@dataclass
+class _Open:
+    """The segment that is being written."""
+
+    kind: SegmentKind
+    database: str | None
+    table: str | None
+    part: int
+    offset: int
+    rows: int = 0
+
+
+@dataclass
+class Found:
+    """What the cutter saw besides the segments, to hold against the server's catalogue."""
+
+    header: bytearray = field(default_factory=bytearray)
+    tail: bytes = b""
+    programs: dict[SegmentKind, int] = field(default_factory=dict)
+
+
+class Cutter:
+    """Feed it the blocks of a dump in order, then `close` it; `segments` and `found` are whole after that."""
+
+    def __init__(self, writer: PartWriter, part_bytes: int, database: str | None = None) -> None:
+        """`database` is the one whose tables are dumped when the dump itself doesn't name it."""
+        self.segments: list[Segment] = []
+        self.found = Found()
+        self._writer = writer
+        self._part_bytes = part_bytes
+        self._counter = RowCounter()
+        self._open = _Open("header", database, None, writer.number, writer.offset)
+        self._scan: Callable[[bytes], int] = self._scan_text
+        self._carry = b""
+        self._margin = b""  # empty lines and lone dashes: they belong to the heading that may follow
+        self._heading = b""
+        self._program = bytearray()
+        self._backslash_escapes = True
+        self._data_heading = False  # "Dumping data for table" was the last heading
+
+    def feed(self, block: bytes) -> None:
+        """Take the next block of the dump, of any size."""
+        self.found.tail = (self.found.tail + block[-TAIL_BYTES:])[-TAIL_BYTES:]
+        data = self._carry + block if self._carry else block
+        position = 0
+        while position < len(data):
+            scan = self._scan
+            used = scan(data[position:] if position else data)
+            position += used
+            if not used and scan == self._scan:
+                break
+        self._carry = data[position:]
+
+    def close(self) -> None:
+        """The dump has ended: write what is left.
+
+        Raises:
+            IntegrityError: it ended inside a stored program or a heading.
+        """
+        if self._program or self._heading:
+            raise IntegrityError("The dump ends in the middle of a definition: it is truncated; run the dump again.")
+        self._write(self._margin + self._carry)
+        self._end_segment()
+        self._writer.close()
+
+    # Each scanner returns how many bytes it has used. It wants more when it used none and is still the scanner.
+
+    def _scan_text(self, data: bytes) -> int:
+        position = 0
+        while True:
+            if data.startswith(_INSERT, position):
+                self._flush_margin()
+                self._begin("rows", self._open.database, self._open.table)
+                self._scan = self._scan_rows
+                return position
+            end = data.find(b"\n", position) + 1
+            if not end:
+                return position
+            line = data[position:end]
+            position = end
+            if line.startswith(b"DELIMITER ") and line != b"DELIMITER ;\n":
+                self._begin_program(line)
+                return position
+            self._text_line(line)
+
+    def _scan_rows(self, data: bytes) -> int:
+        written = position = 0
+        while True:
+            end = data.find(_END_OF_STATEMENT, position)
+            if end < 0 or end + len(_END_OF_STATEMENT) + _LOOKAHEAD > len(data):
+                keep = len(data) - data.endswith(b";") if end < 0 else end
+                self._open.rows += self._counter.feed(data, position, keep)
+                self._write(memoryview(data)[written:keep])
+                return keep
+            end += len(_END_OF_STATEMENT)
+            self._open.rows += self._counter.feed(data, position, end)
+            position = end
+            more = data.startswith(_INSERT, end)
+            if more or data.startswith(_AFTER_ROWS, end):
+                self._open.rows += self._counter.end_statement()
+            if not more and data.startswith(_AFTER_ROWS, end):
+                self._write(memoryview(data)[written:end])
+                self._begin("structure", self._open.database, self._open.table)
+                self._scan = self._scan_text
+                return end
+            if more and self._writer.offset + end - written >= self._part_bytes:
+                self._write(memoryview(data)[written:end])
+                written = end
+                self._cut()
+
+    def _scan_program(self, data: bytes) -> int:
+        end = data.find(b"\n") + 1
+        self._program += data[:end]
+        if data[:end] == b"DELIMITER ;\n" and is_closed(self._program, backslash_escapes=self._backslash_escapes):
+            self._write(self._program)
+            self._program = bytearray()
+            self._scan = self._scan_text
+        return end
+
+    def _text_line(self, line: bytes) -> None:
+        if self._heading:
+            self._continue_heading(line)
+        elif line in (b"\n", b"--\n"):
+            self._margin += line
+        elif self._margin.endswith(b"--\n") and line.startswith(tuple(prefix for prefix, _ in _HEADINGS)):
+            self._continue_heading(line)
+        else:
+            if line.startswith(_FOOTER):
+                self._begin("footer", None, None)
+            elif self._data_heading and self._open.kind == "structure" and line.startswith(b"/*!"):
+                self._begin("triggers", self._open.database, self._open.table)
+            if _NO_BACKSLASH.match(line):
+                self._backslash_escapes = b"NO_BACKSLASH_ESCAPES" not in line
+            self._flush_margin()
+            self._write(line)
+
+    def _continue_heading(self, line: bytes) -> None:
+        """A heading ends with its quote; a name with a newline goes on in the next line, behind `-- `."""
+        self._heading += line
+        prefix, kind = next((p, k) for p, k in _HEADINGS if self._heading.startswith(p))
+        name = self._heading[len(prefix) + 1 : -1].replace(b"\n-- ", b"\n")
+        quote = self._heading[len(prefix) : len(prefix) + 1]
+        if quote == b"`" and (len(name) - len(name.rstrip(quote))) % 2 == 0:
+            return
+        if kind == "database":
+            self._begin(kind, _identifier(name), None)
+        elif kind in ("events", "routines"):
+            self._begin(kind, self._open.database, None)
+        elif kind != "rows":
+            self._begin(kind, self._open.database, _identifier(name))
+        self._data_heading = kind == "rows"
+        self._flush_margin()
+        self._write(self._heading)
+        self._heading = b""
+
+    def _begin_program(self, line: bytes) -> None:
+        self._flush_margin()
+        if self._open.kind == "structure":
+            self._begin("triggers", self._open.database, self._open.table)
+        kind = self._open.kind
+        self.found.programs[kind] = self.found.programs.get(kind, 0) + 1
+        self._program += line
+        self._scan = self._scan_program
+
+    def _begin(self, kind: SegmentKind, database: str | None, table: str | None) -> None:
+        self._end_segment()
+        if kind in ("database", "structure") and self._writer.offset >= self._part_bytes:
+            self._writer.next_part()
+        self._open = _Open(kind, database, table, self._writer.number, self._writer.offset)
+
+    def _cut(self) -> None:
+        self._end_segment()
+        self._writer.next_part()
+        was = self._open
+        self._open = _Open(was.kind, was.database, was.table, self._writer.number, self._writer.offset)
+
+    def _end_segment(self) -> None:
+        segment = self._open
+        length = self._writer.offset - segment.offset
+        if length:
+            self.segments.append(
+                Segment(
+                    part=segment.part,
+                    offset=segment.offset,
+                    length=length,
+                    kind=segment.kind,
+                    database=segment.database,
+                    table=segment.table,
+                    rows=segment.rows,
+                )
+            )
+
+    def _flush_margin(self) -> None:
+        if self._margin:
+            self._write(self._margin)
+            self._margin = b""
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._open.kind == "header":
+            self.found.header += data
+        self._writer.write(data)
+
+
+def _identifier(quoted: bytes) -> str:
+    """A name as the server has it, from its quoted form without the first backtick."""
+    return quoted[:-1].replace(b"``", b"`").decode("utf-8", "surrogateescape")
