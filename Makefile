@@ -1,0 +1,55 @@
+# Every target does its own set-up (scripts/setup.sh) and is quick the second time.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+# mariadbd lies in /usr/sbin, which is not on a Debian user's path
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+VENV_PYTHON := .venv/bin/python
+SHELL_SCRIPTS = $(shell grep -lE '^\#!(/usr/bin/env |/bin/)(ba)?sh' $$(find scripts .ci -type f))
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: ## back up, damage and restore a small SPOQ Plus in a real Airflow (DEMO_EXIT=1 ends it by itself)
+	@scripts/setup.sh base
+	@$(VENV_PYTHON) scripts/demo.py
+
+.PHONY: test
+test: ## run all tests: unit, DAG, integration (real servers) and e2e (real Airflow); ARGS='-k name' picks some
+	@scripts/setup.sh test
+	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+.PHONY: lint
+lint: ## check style, types, direction of imports, shell scripts and the generated documents
+	@scripts/setup.sh lint
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-cache
+	for script in $(SHELL_SCRIPTS); do bash -n "$$script"; done
+	shellcheck $(SHELL_SCRIPTS)
+	$(VENV_PYTHON) scripts/dag_docs.py --check
+
+.PHONY: bench
+bench: ## compare backup and restore with other ways on the same data (also as build/bench.json)
+	@scripts/setup.sh bench
+	@scripts/bench
+
+.PHONY: docs
+docs: ## write docs/DAGS.md from the DAGs
+	@scripts/setup.sh lint
+	@$(VENV_PYTHON) scripts/dag_docs.py
+
+.PHONY: requirements
+requirements: ## pin what requirements.in names into requirements.txt; ARGS=--upgrade takes the newest versions
+	@scripts/setup.sh lint
+	@uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command 'make requirements' \
+	    $(ARGS) requirements.in -o requirements.txt
+	@scripts/setup.sh lint
+
+.PHONY: clean
+clean: ## remove what these commands made: .venv, build and caches (installed system packages stay)
+	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis plugins/*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

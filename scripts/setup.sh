@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Prepares a Debian or Ubuntu machine for one of the make targets: system packages, then .venv from requirements.txt.
+# Does only what is missing; a second run takes under a second.
+#
+#   scripts/setup.sh [base|lint|test|bench]
+#
+# PYTHON names another interpreter than `python3`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly profile=${1:-base}
+readonly python=${PYTHON:-python3}
+readonly venv=.venv
+
+say() { printf '[set-up] %s\n' "$*"; }
+fail() {
+    printf '[set-up] error: %s\n' "$*" >&2
+    exit 1
+}
+
+# ---- system packages ------------------------------------------------------------------------------------------------
+
+wanted=()
+
+choose_packages() {
+    # mysqlclient has no wheel for Linux: it is compiled
+    wanted+=(python3 python3-venv python3-dev gcc libmariadb-dev pkg-config ca-certificates git)
+    if [ "$profile" = lint ]; then
+        wanted+=(shellcheck)
+        return
+    fi
+    # The server's programs alone: mariadb-server would start a service on port 3306 and enable it for every boot.
+    # Ubuntu 22.04 has the version in the package's name.
+    wanted+=("$(first_known mariadb-server-core mariadb-server-core-10.6)")
+    wanted+=(mariadb-client age openssl zstd gzip tar rsync procps util-linux)
+    case $profile in
+    test)
+        # MySQL's own server lives in a tree made by debootstrap; pages are looked at in Chromium, Korean included
+        wanted+=(debootstrap debian-archive-keyring fonts-noto-cjk)
+        if [ -n "$(first_known chromium)" ]; then wanted+=(chromium); fi
+        ;;
+    bench) wanted+=(mydumper pigz gnupg) ;;
+    esac
+}
+
+first_known() { # the first of these packages that is installed, else that this release has
+    local name
+    for name in "$@"; do
+        if [ -z "$(missing_of "$name")" ]; then echo "$name" && return; fi
+    done
+    for name in "$@"; do
+        if apt-cache policy "$name" 2>/dev/null | grep -q '^  Candidate: [^(]'; then echo "$name" && return; fi
+    done
+}
+
+missing_of() {
+    local present name
+    present=$(dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true)
+    for name in "$@"; do
+        grep -qx "installed $name" <<<"$present" || echo "$name"
+    done
+}
+
+install_packages() {
+    local missing
+    command -v dpkg-query >/dev/null || fail "this set-up knows Debian and Ubuntu only (no dpkg on this machine)." \
+        "Use a Debian 12 container or machine."
+    # a fresh container has no lists yet, and the choice of packages reads them
+    compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || refresh_lists
+    choose_packages
+    mapfile -t missing < <(missing_of "${wanted[@]}")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "installing system packages with apt: ${missing[*]}"
+    refresh_lists
+    # a MySQL that is installed here must not be removed to make room for MariaDB
+    apt_get install --yes --no-install-recommends --no-remove "${missing[@]}" || fail \
+        "apt could not install them (above). Install them yourself, then run this again: ${missing[*]}"
+}
+
+refresh_lists() {
+    [ -z "${lists_are_fresh:-}" ] || return 0
+    say "refreshing apt's package lists"
+    # one broken third-party source must not end it: what is really missing shows when it is installed
+    apt_get update || say "warning: apt-get update reported errors (above)"
+    lists_are_fresh=yes
+}
+
+apt_get() {
+    # the lock: a fresh cloud machine updates itself, wait for it rather than fail
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "system packages are missing, you are not root and there is no sudo." \
+            "Ask an administrator to run: apt-get install --no-install-recommends ${wanted[*]}"
+    fi
+}
+
+# ---- Python ---------------------------------------------------------------------------------------------------------
+
+check_python() {
+    command -v "$python" >/dev/null || fail "there is no $python. Run again with PYTHON=/path/to/python3.x"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail \
+        "$("$python" --version 2>&1) is too old: Airflow 3.3 needs Python 3.10 or newer." \
+        "Install one and run again with PYTHON=/path/to/python3.x"
+}
+
+make_venv() {
+    local recipe
+    recipe=$({ pwd && "$python" --version && cat requirements.txt pyproject.toml scripts/setup.sh; } | sha256sum)
+    if [ "$(cat $venv/.made-from 2>/dev/null)" = "$recipe" ] && $venv/bin/python -c ''; then return 0; fi
+    rm -f $venv/.made-from
+    if ! usable_venv; then
+        say "making the virtual environment $venv with $("$python" --version)"
+        "$python" -c 'import ensurepip, venv' 2>/dev/null || fail \
+            "$(command -v "$python") lacks the modules venv and ensurepip. Run again with PYTHON=/usr/bin/python3"
+        "$python" -m venv --clear $venv
+    fi
+    say "installing the pinned Python packages of requirements.txt (some minutes the first time)"
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^uv==' requirements.txt)"
+    $venv/bin/uv pip sync --quiet --python $venv/bin/python requirements.txt
+    # --no-build-isolation: building it needs nothing but the pinned setuptools
+    $venv/bin/uv pip install --quiet --python $venv/bin/python --no-deps --no-build-isolation --editable .
+    echo "$recipe" >$venv/.made-from
+}
+
+usable_venv() { # works, is of the same Python, and was made in this very folder: its scripts hold their path
+    [ "$($venv/bin/python -c 'import sys; print(sys.version, sys.prefix)' 2>/dev/null)" = \
+        "$("$python" -c 'import sys; print(sys.version, sys.argv[1])' "$PWD/$venv")" ] &&
+        grep -qF "$PWD/$venv/bin/python" $venv/bin/pip
+}
+
+# ---- the rest of what the tests need --------------------------------------------------------------------------------
+
+install_browser() { # Ubuntu has Chromium as a snap only
+    if [ -e /usr/bin/chromium ] || [ -e $venv/.has-browser ]; then return 0; fi
+    say "installing Playwright's Chromium (this release has no package of it)"
+    as_root "$PWD/$venv/bin/playwright" install-deps chromium
+    $venv/bin/playwright install chromium
+    touch $venv/.has-browser
+}
+
+case $profile in
+base | lint | test | bench) ;;
+*) fail "unknown profile '$profile': base, lint, test or bench" ;;
+esac
+exec 9<scripts/setup.sh
+flock 9 # `make lint` beside `make test` waits here
+install_packages
+check_python
+make_venv
+if [ "$profile" = test ]; then
+    install_browser
+    scripts/get-mysql.sh build/mysql-9.7
+fi
