@@ -1,0 +1,330 @@
+"""A private Airflow: API server, scheduler and DAG processor with LocalExecutor and SQLite, on a free loopback port.
+
+For the demonstration, the benchmark and the end-to-end tests; a real deployment is made of the same parts, on a real
+database. Everything it writes is under `home`. Talks to its own REST API with the standard library only.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+PROJECT = Path(__file__).resolve().parents[1]
+POLL_SECONDS = 0.25
+STOP_SECONDS = 15.0
+START_SECONDS = 120.0
+RUN_ENDED = frozenset({"success", "failed"})
+
+T = TypeVar("T")
+
+
+class AirflowError(Exception):
+    """The instance did not do what was asked; the message says what, and where its logs are."""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class AirflowInstance:
+    """A running Airflow of our own.
+
+    Args:
+        home: its AIRFLOW_HOME: database, logs, passwords. Kept after `stop`, so that a second start is quick.
+        env: added to the environment of all its processes: connections (`AIRFLOW_CONN_*`), settings, where the
+            configuration is (`SPOQPLUS_BACKUP_CONFIG`).
+        dags: the folder of DAG files.
+        users: name and role of those who may log in; each gets a password.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        env: Mapping[str, str],
+        *,
+        dags: Path = PROJECT / "dags",
+        plugins: Path = PROJECT / "plugins",
+        users: Mapping[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
+        self.home = home
+        self.port = port or free_port()
+        self.users = dict(users or {"admin": "admin"})
+        self.passwords = {name: secrets.token_urlsafe(12) for name in self.users}
+        self._env = self._environment(dags, plugins) | dict(env)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._token: str | None = None
+
+    def _environment(self, dags: Path, plugins: Path) -> dict[str, str]:
+        settings = {
+            "CORE__DAGS_FOLDER": dags,
+            "CORE__PLUGINS_FOLDER": plugins,
+            "CORE__LOAD_EXAMPLES": False,
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__PARALLELISM": 8,
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in self.users.items()),
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
+            "API__HOST": "127.0.0.1",
+            "API__PORT": self.port,
+            "API__BASE_URL": self.url,
+            "API__WORKERS": 1,
+            "API__SECRET_KEY": secrets.token_hex(32),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(64),
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.1,  # a hop takes 0.9 s instead of 1.6 s
+            "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
+            "LOGGING__BASE_LOG_FOLDER": self.home / "logs",
+            "USAGE_DATA_COLLECTION__ENABLED": False,
+        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "SPOQPLUS"))}
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+        return (
+            inherited
+            | {"AIRFLOW_HOME": str(self.home), "PATH": programs, "PYTHONUNBUFFERED": "1"}
+            | {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
+        )
+
+    @property
+    def url(self) -> str:
+        """Where the UI and the API are."""
+        return f"http://127.0.0.1:{self.port}"
+
+    # ---- life ----
+
+    def start(self) -> None:
+        """Make the database if there is none, start everything and wait until all of it is healthy."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "passwords.json").write_text(json.dumps(self.passwords))
+        (self.home / "passwords.json").chmod(0o600)
+        self._migrate()
+        try:
+            for name in ("api-server", "scheduler", "dag-processor"):
+                self._processes[name] = self._launch(name)
+            self.until("Airflow is healthy", self._healthy, START_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _migrate(self) -> None:
+        with (self.home / "migrate.log").open("wb") as output:
+            code = subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                env=self._env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+        if code:
+            raise AirflowError(f"`airflow db migrate` failed with status {code}: see {self.home}/migrate.log.")
+
+    def _launch(self, name: str) -> subprocess.Popen[bytes]:
+        with self.output(name).open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "airflow", name],
+                env=self._env,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that its children end with it
+            )
+
+    def output(self, name: str) -> Path:
+        """The file with what one of the processes printed."""
+        return self.home / f"{name}.log"
+
+    def _healthy(self) -> bool:
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise AirflowError(f"`airflow {name}` ended with status {process.returncode}: see {self.output(name)}.")
+        with contextlib.suppress(OSError):
+            health = self._http("GET", "/api/v2/monitor/health", token=None)
+            return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+        return False
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        for process in reversed(self._processes.values()):
+            if process.poll() is None:
+                process.terminate()
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._processes.clear()
+
+    def __enter__(self) -> "AirflowInstance":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def processes(self) -> Mapping[str, int]:
+        """The process ids of what runs, by name."""
+        return {name: process.pid for name, process in self._processes.items()}
+
+    def until(self, what: str, ready: Callable[[], T | None], seconds: float) -> T:
+        """Ask until the answer is true, and return it."""
+        deadline = time.monotonic() + seconds
+        while not (answer := ready()):
+            if time.monotonic() > deadline:
+                raise AirflowError(f"Not within {seconds:.0f} s: {what}. Its logs are in {self.home}.")
+            time.sleep(POLL_SECONDS)
+        return answer
+
+    # ---- the REST API ----
+
+    def _http(self, method: str, path: str, body: object = None, *, token: str | None) -> Any:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 (our own http://127.0.0.1)
+            content = response.read()
+        return json.loads(content) if content else None
+
+    def token(self, user: str = "admin") -> str:
+        """A bearer token for the API."""
+        body = {"username": user, "password": self.passwords[user]}
+        return str(self._http("POST", "/auth/token", body, token=None)["access_token"])
+
+    def request(self, method: str, path: str, body: object = None) -> Any:
+        """Call the API as the administrator; `path` starts after `/api/v2`. Returns the decoded answer.
+
+        Raises:
+            AirflowError: an HTTP error, with the server's explanation.
+        """
+        if self._token is None:
+            self._token = self.token()
+        try:
+            return self._http(method, f"/api/v2{path}", body, token=self._token)
+        except urllib.error.HTTPError as error:
+            explanation = error.read().decode("utf-8", "replace")
+            raise AirflowError(f"{method} {path}: HTTP {error.code}: {explanation}") from error
+
+    @staticmethod
+    def _run_path(dag_id: str, run_id: str) -> str:
+        return f"/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id, safe='')}"
+
+    def wait_for_dag(self, dag_id: str, seconds: float = 60) -> None:
+        """Wait until the DAG processor knows a DAG; an import error ends the wait."""
+
+        def known() -> bool:
+            if errors := self.import_errors():
+                raise AirflowError(f"DAG import errors: {errors}")
+            with contextlib.suppress(AirflowError):
+                return not self.request("GET", f"/dags/{dag_id}")["is_stale"]
+            return False
+
+        self.until(f"the DAG {dag_id} is known", known, seconds)
+
+    def import_errors(self) -> dict[str, str]:
+        """What could not be imported: file and message."""
+        found = self.request("GET", "/importErrors")["import_errors"]
+        return {error["filename"]: error["stack_trace"] for error in found}
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Start a run by hand; returns its id."""
+        run = self.request("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
+        return str(run["dag_run_id"])
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """A run, as the API tells it."""
+        answer: dict[str, Any] = self.request("GET", self._run_path(dag_id, run_id))
+        return answer
+
+    def wait(self, dag_id: str, run_id: str, seconds: float = 120) -> str:
+        """Wait for a run's end; returns `success` or `failed`."""
+
+        def ended() -> str | None:
+            state = str(self.run(dag_id, run_id)["state"])
+            return state if state in RUN_ENDED else None
+
+        try:
+            return self.until(f"the run {run_id} of {dag_id} ended", ended, seconds)
+        except AirflowError as error:
+            raise AirflowError(f"{error} Its tasks: {self.task_states(dag_id, run_id)}") from None
+
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+        """Every task instance of a run by its task id."""
+        answer = self.request("GET", f"{self._run_path(dag_id, run_id)}/taskInstances?limit=1000")
+        return {task["task_id"]: task for task in answer["task_instances"]}
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """The state of every task of a run."""
+        return {task_id: task["state"] for task_id, task in self.tasks(dag_id, run_id).items()}
+
+    def wait_for_task(
+        self, dag_id: str, run_id: str, task_id: str, states: Collection[str], seconds: float = 60
+    ) -> dict[str, Any]:
+        """Wait until a task is in one of the states; returns the task instance. Fails early when the run has ended."""
+
+        def reached() -> dict[str, Any] | None:
+            task = self.tasks(dag_id, run_id)[task_id]
+            if task["state"] in states:
+                return task
+            if self.run(dag_id, run_id)["state"] in RUN_ENDED:
+                raise AirflowError(f"{task_id} became {task['state']}, not {sorted(states)}, and the run ended.")
+            return None
+
+        return self.until(f"{task_id} of {run_id} is {' or '.join(sorted(states))}", reached, seconds)
+
+    def clear(self, dag_id: str, run_id: str, task_ids: Sequence[str], *, downstream: bool = True) -> None:
+        """Clear tasks, as a person does in the UI."""
+        body = {
+            "dag_run_id": run_id,
+            "task_ids": list(task_ids),
+            "dry_run": False,
+            "only_failed": False,
+            "include_downstream": downstream,
+            "reset_dag_runs": True,
+        }
+        self.request("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task as `success`, `failed` or `skipped`, as a person does in the UI."""
+        self.request("PATCH", f"{self._run_path(dag_id, run_id)}/taskInstances/{task_id}", {"new_state": state})
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str, seconds: float = 60) -> None:
+        """Wait until an approval is asked for, and answer `Approve` or `Reject`."""
+        self.wait_for_task(dag_id, run_id, task_id, {"awaiting_input"}, seconds)
+        path = f"{self._run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
+        self.request("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
+    def approval(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """What a person who has to approve is shown: `subject`, `body`."""
+        path = f"{self._run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
+        answer: dict[str, Any] = self.request("GET", path)
+        return answer
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """The value that a task left."""
+        path = f"{self._run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
+        return self.request("GET", path)["value"]
+
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
+        """The log of one try of a task."""
+        path = f"{self._run_path(dag_id, run_id)}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
+        content = self.request("GET", path)["content"]
+        return "\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in content)
