@@ -304,22 +304,11 @@ def component_label(language: Language, component: str) -> str:
     return CATALOGUE[language].get(f"form.component.{component}", component)
 
 
-def size(count: int) -> str:
-    """Bytes for people: `1.2 GiB`."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
 def duration(language: Language, seconds: float) -> str:
     """Seconds for people: `4.2 s`, `3 min 5 s`, `1 h 2 min`."""
     hour, minute, second = ("시간", "분", "초") if language == "ko" else (" h", " min", " s")
-    if seconds < 60:
-        return f"{seconds:.1f}{second}"
-    whole = round(seconds)
-    if whole < 3600:
+    if (tenths := round(seconds, 1)) < 60:
+        return f"{tenths:.1f}{second}"
+    if (whole := round(seconds)) < 3600:
         return f"{whole // 60}{minute} {whole % 60}{second}"
     return f"{whole // 3600}{hour} {whole % 3600 // 60}{minute}"
