@@ -35,8 +35,8 @@ choose_packages() {
     wanted+=(mariadb-client age openssl zstd gzip tar rsync procps util-linux)
     case $profile in
     test)
-        # MySQL's own server lives in a tree made by debootstrap; pages are looked at in Chromium, Korean included
-        wanted+=(debootstrap debian-archive-keyring fonts-noto-cjk)
+        # scripts/get-mysql.sh checks what it downloads by that keyring; pages are looked at in Chromium, Korean included
+        wanted+=(debian-archive-keyring fonts-noto-cjk)
         if [ -n "$(first_known chromium)" ]; then wanted+=(chromium); fi
         ;;
     bench) wanted+=(mydumper pigz gnupg) ;;
