@@ -1,0 +1,279 @@
+"""Credentials by the id of an Airflow connection: what the core needs of them, and their source without Airflow.
+
+A record of Airflow's (type, host, login, ...) becomes a database login, an S3 client, a secret or a webhook here, the
+same way whoever read the record. Nothing in here logs or shows a value; an error names the connection and the field.
+"""
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from spoqplus_backup.core.errors import SettingsError
+
+S3_ATTEMPTS = 5
+S3_POOL = 16  # at least the pieces that are sent at once
+S3_TIMEOUT_SECONDS = 60
+_SLACK_HOST = "https://hooks.slack.com/services"
+
+
+@dataclass(frozen=True)
+class DatabaseLogin:
+    """How to log in at a MySQL or MariaDB server; `socket` goes before host and port."""
+
+    host: str | None
+    user: str
+    password: str = field(repr=False)
+    port: int = 3306
+    socket: str | None = None
+    ssl_ca: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
+    ssl_mode: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The server, for people."""
+        return self.socket or f"{self.host or 'localhost'}:{self.port}"
+
+
+class Connections(Protocol):
+    """Credentials by connection id. All raise `SettingsError` when there is no such connection, or it lacks a field."""
+
+    def database(self, connection_id: str) -> DatabaseLogin:
+        """The login at a database server."""
+
+    def s3_client(self, connection_id: str) -> Any:
+        """A boto3 S3 client."""
+
+    def secret(self, connection_id: str) -> str:
+        """The password field."""
+
+    def webhook(self, connection_id: str) -> str:
+        """The URL of an incoming webhook; it is a secret too."""
+
+
+@dataclass(frozen=True)
+class ConnectionRecord:
+    """The fields of an Airflow connection."""
+
+    id: str
+    type: str = ""
+    host: str | None = None
+    port: int | None = None
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+    schema: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class RecordConnections(ABC):
+    """`Connections` for whoever can look up a record."""
+
+    @abstractmethod
+    def record(self, connection_id: str) -> ConnectionRecord:
+        """The record of that id.
+
+        Raises:
+            SettingsError: there is none.
+        """
+
+    def database(self, connection_id: str) -> DatabaseLogin:
+        """The login at a database server; extra: `unix_socket`, `ssl` ({ca, cert, key}), `ssl_mode`."""
+        return database_login(self.record(connection_id))
+
+    def s3_client(self, connection_id: str) -> Any:
+        """A boto3 S3 client; extra as of Airflow's Amazon connections: `endpoint_url`, `region_name`, `role_arn`."""
+        return s3_client(self.record(connection_id))
+
+    def secret(self, connection_id: str) -> str:
+        """The password field."""
+        return _required(self.record(connection_id), "password")
+
+    def webhook(self, connection_id: str) -> str:
+        """The URL of an incoming webhook."""
+        return webhook_url(self.record(connection_id))
+
+
+class EnvironmentConnections(RecordConnections):
+    """Connections from `AIRFLOW_CONN_<ID>` in Airflow's two notations (URI, JSON): for the command line."""
+
+    def record(self, connection_id: str) -> ConnectionRecord:
+        """The record of that id.
+
+        Raises:
+            SettingsError: the variable is not set or can't be read.
+        """
+        variable = f"AIRFLOW_CONN_{connection_id.upper()}"
+        value = os.environ.get(variable, "").strip()
+        if not value:
+            raise SettingsError(
+                f"There is no connection {connection_id}: set the variable {variable} (its URI or JSON), or, in "
+                f"Airflow, add it with `airflow connections add {connection_id}`."
+            )
+        try:
+            return _from_json(connection_id, value) if value.startswith("{") else _from_uri(connection_id, value)
+        except ValueError:  # its text may hold the value
+            raise SettingsError(
+                f"The variable {variable} holds no connection: write it as `airflow connections get "
+                f"{connection_id} -o json` shows it, or as type://login:password@host:port with special "
+                "characters percent-encoded."
+            ) from None
+
+
+def _extra(value: object) -> dict[str, Any]:
+    extra = json.loads(value) if isinstance(value, str) and value else value or {}
+    if not isinstance(extra, dict):
+        raise ValueError("`extra` is no object")  # noqa: TRY004 (the content is wrong, not the program)
+    return extra
+
+
+def _from_json(connection_id: str, text: str) -> ConnectionRecord:
+    fields = json.loads(text)
+    return ConnectionRecord(
+        id=connection_id,
+        type=fields.get("conn_type") or "",
+        host=fields.get("host") or None,
+        port=int(fields["port"]) if fields.get("port") else None,
+        login=fields.get("login"),
+        password=fields.get("password"),
+        schema=fields.get("schema") or None,
+        extra=_extra(fields.get("extra")),
+    )
+
+
+def _from_uri(connection_id: str, text: str) -> ConnectionRecord:
+    kind, separator, rest = text.partition("://")
+    if not separator or not kind:
+        raise ValueError("no scheme")
+    protocol, separator, inner = rest.partition("://")  # slackwebhook://https://hooks.example/...
+    nested = bool(separator) and "@" not in protocol and "?" not in protocol
+    parts = urlsplit("//" + (inner if nested else rest))
+    host = unquote(parts.hostname) if parts.hostname else None
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    return ConnectionRecord(
+        id=connection_id,
+        type=kind.replace("-", "_"),
+        host=f"{protocol}://{host}" if nested and host else host,
+        port=parts.port,
+        login=unquote(parts.username) if parts.username is not None else None,
+        password=unquote(parts.password) if parts.password is not None else None,
+        schema=unquote(parts.path[1:]) or None,
+        extra=_extra(query["__extra__"]) if "__extra__" in query else query,
+    )
+
+
+def _required(record: ConnectionRecord, name: str) -> str:
+    value = getattr(record, name)
+    if not value:
+        raise SettingsError(f"The connection {record.id} has no {name}: set it in the connection.")
+    return str(value)
+
+
+def database_login(record: ConnectionRecord) -> DatabaseLogin:
+    """A MySQL or MariaDB connection as a login.
+
+    Raises:
+        SettingsError: it has no login, or its `ssl` can't be read.
+    """
+    try:
+        ssl = _extra(record.extra.get("ssl"))
+    except ValueError:
+        raise SettingsError(
+            f"The connection {record.id} has an `ssl` that can't be read: write it as an object with ca, cert and key."
+        ) from None
+    return DatabaseLogin(
+        host=record.host,
+        user=_required(record, "login"),
+        password=record.password or "",
+        port=record.port or 3306,
+        socket=record.extra.get("unix_socket") or None,
+        ssl_ca=ssl.get("ca"),
+        ssl_cert=ssl.get("cert"),
+        ssl_key=ssl.get("key"),
+        ssl_mode=record.extra.get("ssl_mode") or None,
+    )
+
+
+def webhook_url(record: ConnectionRecord) -> str:
+    """The URL of a Slack webhook connection, put together as Airflow's own hook does.
+
+    Raises:
+        SettingsError: it has no token in its password field.
+    """
+    token = _required(record, "password").strip()
+    if "://" in token:
+        return token
+    host = record.host or _SLACK_HOST
+    base = host if "://" in host else f"{record.schema or 'https'}://{host}"
+    return f"{base.rstrip('/')}/{token.lstrip('/')}"
+
+
+def s3_client(record: ConnectionRecord) -> Any:
+    """A boto3 S3 client of an Amazon connection.
+
+    Keys come from login and password, or `aws_access_key_id` and `aws_secret_access_key` in the extra, or, without
+    either, from where boto3 looks by itself (profile, instance role). Checksums are the caller's: SHA-256, always sent.
+
+    Raises:
+        SettingsError: what the connection says can't be used.
+    """
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    extra = record.extra
+    endpoint = extra.get("service_config", {}).get("s3", {}).get("endpoint_url") or extra.get("endpoint_url")
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "path"} if endpoint else {},
+        retries={"mode": "standard", "total_max_attempts": S3_ATTEMPTS},
+        max_pool_connections=S3_POOL,
+        connect_timeout=S3_TIMEOUT_SECONDS,
+        read_timeout=S3_TIMEOUT_SECONDS,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    if config_kwargs := extra.get("config_kwargs"):
+        config = config.merge(Config(**config_kwargs))
+    try:
+        return _session(record).client("s3", endpoint_url=endpoint, verify=extra.get("verify"), config=config)
+    except (BotoCoreError, ValueError) as error:  # no such profile, no URL
+        raise SettingsError(f"The connection {record.id} can't be used for S3: {error}: correct its extra.") from error
+
+
+def _session(record: ConnectionRecord) -> Any:
+    import boto3
+    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+    from botocore.session import get_session
+
+    extra = record.extra
+    session = boto3.session.Session(
+        aws_access_key_id=record.login or extra.get("aws_access_key_id"),
+        aws_secret_access_key=record.password or extra.get("aws_secret_access_key"),
+        aws_session_token=extra.get("aws_session_token"),
+        # a server of one's own does not care, but a request can't be signed without one
+        region_name=extra.get("region_name") or ("us-east-1" if extra.get("endpoint_url") else None),
+        profile_name=extra.get("profile_name"),
+    )
+    role = extra.get("role_arn")
+    if not role:
+        return session
+    method = extra.get("assume_role_method", "assume_role")
+    if method != "assume_role":
+        raise SettingsError(
+            f"The connection {record.id} wants the role by {method}: only assume_role is supported; remove `role_arn` "
+            "and let the environment say it (AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE)."
+        )
+    fetcher = AssumeRoleCredentialFetcher(
+        session._session.create_client,
+        session.get_credentials(),
+        role,
+        extra_args={"RoleSessionName": "spoqplus-backup", **extra.get("assume_role_kwargs", {})},
+    )
+    assumed = get_session()
+    # they are renewed when they run out: an upload may take longer than a role lasts
+    assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+    return boto3.session.Session(botocore_session=assumed, region_name=session.region_name)
