@@ -180,7 +180,7 @@ class Manifest(Model):
             raise IntegrityError(f"The manifest {where} can't be read: {field}: {first['msg']}.") from error
 
 
-SegmentKind = Literal["header", "database", "structure", "rows", "triggers", "events", "routines", "views", "footer"]
+SegmentKind = Literal["header", "database", "structure", "rows", "triggers", "events", "routines", "views", "footer", "accounts"]
 
 
 class Segment(Model):
@@ -202,7 +202,7 @@ class Segment(Model):
 class DumpObject(Model):
     """An object that the dump holds, as the server's own catalogue knew it at the time of the dump."""
 
-    kind: Literal["table", "view", "trigger", "function", "procedure", "package", "event", "sequence"]
+    kind: Literal["table", "view", "trigger", "function", "procedure", "package", "event", "sequence", "account"]
     database: str
     name: str
     table: str | None = None

@@ -39,7 +39,7 @@ class Cancelled(BackupError):  # noqa: N818 (a state, not a fault)
 
 
 _running: set["Child"] = set()
-_running_lock = threading.Lock()
+_running_lock = threading.RLock()  # cancel_all may run in a signal handler, on top of its own thread
 _cancelled = threading.Event()
 
 
@@ -48,6 +48,8 @@ def cancel_all() -> None:
     _cancelled.set()
     with _running_lock:
         children = list(_running)
+    for child in children:
+        child.signal_end()
     for child in children:
         child.terminate()
 
@@ -116,7 +118,6 @@ class Child:
         except FileNotFoundError as error:
             raise PermanentError(f"The program {argv[0]} is not installed on this machine.") from error
         self._tail = b""
-        self._stalled_after: float | None = None
         for pipe in (self._popen.stdout, self._popen.stdin):
             if pipe is not None:
                 _enlarge(pipe.fileno())
@@ -154,6 +155,11 @@ class Child:
             self.terminate()
             self.finish(reason=f"gave no byte for {stall_seconds:.0f} s and was ended")
         return os.readv(fd, [buffer])
+
+    def signal_end(self) -> None:
+        """Ask the program to end, without waiting for it."""
+        if self._popen.poll() is None:
+            self._popen.terminate()
 
     def terminate(self) -> None:
         """End the program: TERM, then KILL after ten seconds. Its exit status is still `finish`'s to judge."""

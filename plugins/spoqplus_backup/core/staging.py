@@ -15,7 +15,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -92,11 +92,18 @@ class Staging:
         """The folder of a component."""
         return self.path / name
 
-    def claim(self, run: str) -> bool:
-        """Take this set id for a run; True when this run has it now (or had it already)."""
+    def claim(self, run: str, components: Sequence[str], selection: BaseModel | None = None) -> bool:
+        """Take this set id for a run; True when this run has it now (or had it already).
+
+        Args:
+            run: names the run.
+            components: what it will back up.
+            selection: what `database` is of, when it is not what the configuration says.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         mine = self.path / f"claim.{os.getpid()}{PARTIAL}"
-        mine.write_text(json.dumps({"run": run}) + "\n")
+        chosen = selection.model_dump(mode="json") if selection else None
+        mine.write_text(json.dumps({"run": run, "components": list(components), "selection": chosen}) + "\n")
         try:
             os.link(mine, self.path / "claim.json")  # fails when there is one: two runs can't both have it
         except FileExistsError:
@@ -106,9 +113,19 @@ class Staging:
         return True
 
     def owner(self) -> str | None:
-        """The run that claimed this set id."""
+        """The run that claimed this set id; None when nobody did, or the set is published and gone from here."""
         claim = read_json(self.path / "claim.json")
         return None if claim is None else str(claim["run"])
+
+    def components(self) -> tuple[str, ...]:
+        """The components that the claiming run set out to back up."""
+        claim = read_json(self.path / "claim.json")
+        return tuple(claim["components"]) if claim else ()
+
+    def selection(self) -> Any:
+        """The selection that the claim names, as plain JSON; None without one."""
+        claim = read_json(self.path / "claim.json")
+        return claim["selection"] if claim else None
 
     @contextlib.contextmanager
     def locked(self, component: str) -> Iterator[Path]:
@@ -120,7 +137,8 @@ class Staging:
 
     def remove(self) -> None:
         """Remove the set from the staging area, when it is published."""
-        shutil.rmtree(self.path, ignore_errors=False)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.path)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Counts the rows in the INSERT statements of a dump, as they stream by.
 
-MariaDB's mysqldump begins each row on a line of its own; MySQL's writes a statement on one line, where rows are told
-apart by `),(` outside of quotes. Which of the two it is shows behind the word VALUES.
+MariaDB's mysqldump begins each further row on a line of its own; MySQL's writes a statement on one line, where rows
+are told apart by `),(` outside of quotes. (A raw newline is never inside a value, so `\\n(` needs no such care.)
 """
 
 import re
@@ -17,7 +17,8 @@ class RowCounter:
 
     def __init__(self) -> None:
         self._head: bytes | None = b""
-        self._lines = False
+        self._lines = False  # rows are known to stand on lines of their own
+        self._newline = False
         self._carry = b""
         self._quoted = False
 
@@ -31,37 +32,35 @@ class RowCounter:
             self._head = head
             return 0
         self._head = None
-        self._lines = values[1] == b"\n"
+        self._lines = self._lines or values[1] == b"\n"
         return 1 + self._count(head[values.end() :])
 
     def end_statement(self) -> int:
         """The statement has ended: rows that were still held back."""
-        rest = 0 if self._lines else self._outside(self._carry)
-        self._head, self._carry, self._quoted = b"", b"", False
+        rest = self._outside(self._carry)
+        self._head, self._carry, self._quoted, self._newline = b"", b"", False, False
         return rest
 
     def _count(self, data: bytes) -> int:
+        rows = data.count(_ROW_LINE) + (self._newline and data.startswith(b"("))
+        self._newline = data.endswith(b"\n") or (self._newline and not data)
         if self._lines:
-            first = 1 if self._carry and data.startswith(b"(") else 0
-            self._carry = b"\n" if data.endswith(b"\n") else b"" if data else self._carry
-            return first + data.count(_ROW_LINE)
+            return rows
         data = self._carry + data
         cut = len(data.rstrip(_UNSPLITTABLE))
         self._carry = data[cut:]
-        return self._outside(data[:cut])
+        return rows + self._outside(data[:cut])
 
     def _outside(self, data: bytes) -> int:
+        """`),(` that are not inside quotes; keeps whether the data ends inside quotes."""
         if b"\\" in data:
             data = data.replace(b"\\\\", b"").replace(b"\\'", b"")
-        rows = 0
-        quoted = self._quoted
-        position = 0
+        rows = position = 0
         while (found := data.find(_NEXT_ROW, position)) >= 0:
             if data.count(b"'", position, found) & 1:
-                quoted = not quoted
-            rows += not quoted
+                self._quoted = not self._quoted
+            rows += not self._quoted
             position = found + len(_NEXT_ROW)
         if data.count(b"'", position) & 1:
-            quoted = not quoted
-        self._quoted = quoted
+            self._quoted = not self._quoted
         return rows

@@ -1,0 +1,84 @@
+"""Accounts, roles and grants as portable SQL: what the `mysql` schema holds, without replaying that schema.
+
+The statements are the server's own (SHOW CREATE USER, SHOW GRANTS), so passwords stay hashes, and any server of the
+same vendor takes them. An account that exists at the target is left as it is; its grants are added.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from spoqplus_backup.core.connections import DatabaseLogin
+from spoqplus_backup.core.manifest import DumpObject, Index, Segment
+from spoqplus_backup.core.mysql import server
+
+OWN = ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys", "PUBLIC")
+
+_IDENTIFIED = re.compile(r" IDENTIFIED (?:VIA|BY PASSWORD) .+?(?= REQUIRE | WITH |$)")  # would change a password
+
+Account = tuple[str, str, bool]  # user, host, whether it is a role
+
+
+def write(login: DatabaseLogin, facts: server.ServerFacts, directory: Path) -> Index:
+    """Write `000001.sql` with every account of the server that is not the server's own.
+
+    Raises:
+        BackupError: this login may not read the accounts (SELECT on the schema mysql).
+    """
+    with server.connect(login) as connection:
+        connection.rows("SET NAMES utf8mb4")
+        if facts.flavour == "mysql":
+            connection.rows("SET SESSION print_identified_with_as_hex = ON")  # hashes hold bytes that are no text
+        found = _accounts(connection, facts)
+        creates = [_create(connection, facts, account) for account in found]
+        grants = [line for account in found for line in _grants(connection, facts, account)]
+    text = "".join(f"{line};\n" for line in ["SET NAMES utf8mb4", *creates, *grants])
+    content = text.encode("utf-8", "surrogateescape")
+    (directory / "000001.sql").write_bytes(content)
+    return Index(
+        segments=(Segment(part=1, offset=0, length=len(content), kind="accounts"),),
+        objects=tuple(DumpObject(kind="account", database="", name=_name(account)) for account in found),
+        databases=(),
+    )
+
+
+def _accounts(connection: server.Connection, facts: server.ServerFacts) -> list[Account]:
+    is_role = "is_role = 'Y'" if facts.flavour == "mariadb" else "0"
+    rows = connection.rows(f"SELECT User, Host, {is_role} FROM mysql.user ORDER BY {is_role} DESC, User, Host")
+    return [(_text(user), _text(host), bool(role)) for user, host, role in rows if _text(user) not in OWN]
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _name(account: Account) -> str:
+    user, host, role = account
+    return _literal(user) if role else f"{_literal(user)}@{_literal(host)}"
+
+
+def _create(connection: server.Connection, facts: server.ServerFacts, account: Account) -> str:
+    if account[2]:
+        return f"CREATE ROLE IF NOT EXISTS {_name(account)}"
+    text = _text(connection.value(f"SHOW CREATE USER {_name(account)}"))
+    if facts.flavour == "mysql":  # its roles are granted below, a default role has to be one of them by then
+        text = text.partition(" DEFAULT ROLE ")[0] + _after_default_role(text)
+    return text.replace("CREATE USER ", "CREATE USER IF NOT EXISTS ", 1)
+
+
+def _after_default_role(text: str) -> str:
+    rest = text.partition(" DEFAULT ROLE ")[2]
+    return rest[rest.index(" REQUIRE ") :] if " REQUIRE " in rest else ""
+
+
+def _grants(connection: server.Connection, facts: server.ServerFacts, account: Account) -> Sequence[str]:
+    lines = [_text(row[0]) for row in connection.rows(f"SHOW GRANTS FOR {_name(account)}")]
+    if facts.flavour == "mysql":
+        created = _text(connection.value(f"SHOW CREATE USER {_name(account)}"))
+        roles = created.partition(" DEFAULT ROLE ")[2].partition(" REQUIRE ")[0]
+        lines += [f"SET DEFAULT ROLE {roles} TO {_name(account)}"] if roles else []
+    return [_IDENTIFIED.sub("", line) for line in lines]

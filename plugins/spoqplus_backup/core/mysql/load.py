@@ -1,0 +1,264 @@
+"""Brings a dump's parts back into a server: structure, rows on several connections, then programs and views.
+
+The vendor's own `mysql` client executes the dump's own statements; each call gets the header of the dump first, so
+that its session is the one that the dump was made for. Rows are loaded piece by piece, a piece being what one part
+holds of them, so one big table is loaded on all connections. What was loaded wholly is written down; a load that is
+started again makes the other tables anew.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import zstandard
+
+from spoqplus_backup.core.connections import DatabaseLogin
+from spoqplus_backup.core.crypto import Scheme
+from spoqplus_backup.core.errors import IntegrityError
+from spoqplus_backup.core.manifest import Index, Segment, SegmentKind
+from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.process import Child, ProcessError
+from spoqplus_backup.core.progress import Progress
+from spoqplus_backup.core.stages import in_parallel
+from spoqplus_backup.core.staging import write_all
+
+log = logging.getLogger(__name__)
+
+BLOCK_BYTES = 1 << 18
+PROGRAM_KINDS: tuple[SegmentKind, ...] = ("routines", "views", "triggers", "events")
+
+Table = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to load to, and how.
+
+    `into_schema` takes the place of the dump's own database; `binary_log` says whether the target's binary log gets
+    what is loaded (replicas need it; it makes the load slower).
+    """
+
+    login: DatabaseLogin
+    program: client.Program
+    connections: int
+    binary_log: bool
+    into_schema: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An encrypted dump on this machine: its parts in order, what lies where, how to open it."""
+
+    parts: Sequence[Path]
+    index: Index
+    scheme: Scheme
+    database: str | None
+    """The database of tables that were dumped without naming one."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Segments of one part that are executed in one session, in order."""
+
+    part: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def length(self) -> int:
+        """Bytes of SQL."""
+        return sum(segment.length for segment in self.segments)
+
+
+class Journal:
+    """Which tables are loaded wholly: a file that is added to, so that a retry leaves them alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.loaded: set[str] = set(path.read_text().splitlines()) if path.exists() else set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.loaded
+
+    def add(self, key: str) -> None:
+        """Write one down; it is on disk when this returns."""
+        import os  # noqa: PLC0415
+
+        with self._lock, self._path.open("a") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            self.loaded.add(key)
+
+
+def load(source: Source, target: Target, journal: Journal, tables: frozenset[Table] | None = None) -> int:
+    """Load a dump, or some of its tables; returns the bytes of SQL that were executed.
+
+    Args:
+        source: the dump; every object of it has been proved already.
+        target: the server.
+        journal: what an earlier try has finished.
+        tables: only these (as the dump names them); everything when None.
+
+    Raises:
+        ProcessError: the server refused a statement; its own words are in the message.
+    """
+    wanted = _wanted(source, tables, journal, rows_only=target.into_schema is not None)
+    loader = _Loader(source, target, Progress("load", sum(segment.length for segment in wanted)))
+    loader.databases(wanted, everything=tables is None)
+    loader.in_order([segment for segment in wanted if segment.kind == "structure"])
+    loader.rows([segment for segment in wanted if segment.kind == "rows"], journal)
+    for kind in PROGRAM_KINDS:
+        loader.in_order([segment for segment in wanted if segment.kind == kind])
+    loader.progress.finish()
+    return loader.progress.done
+
+
+def _key(segment: Segment) -> str:
+    return f"{segment.database}\t{segment.table}".encode("unicode_escape").decode()
+
+
+def _wanted(source: Source, tables: frozenset[Table] | None, journal: Journal, *, rows_only: bool) -> list[Segment]:
+    chosen = []
+    for found in source.index.segments:
+        segment = found if found.database else found.model_copy(update={"database": source.database})
+        if segment.kind in ("header", "footer"):
+            continue
+        if segment.kind in ("structure", "rows") and _key(segment) in journal:
+            continue
+        if rows_only and segment.kind not in ("structure", "rows"):
+            continue
+        if tables is not None and (str(segment.database), str(segment.table)) not in tables:
+            continue
+        chosen.append(segment)
+    return chosen
+
+
+class _Loader:
+    def __init__(self, source: Source, target: Target, progress: Progress) -> None:
+        self._source = source
+        self._target = target
+        self.progress = progress
+        header = next((s for s in source.index.segments if s.kind == "header"), None)
+        self._header = b"".join(self._read(Piece(header.part, (header,)))) if header else b""
+
+    def databases(self, wanted: Sequence[Segment], *, everything: bool) -> None:
+        """Make the databases that are missing, as the dump has them; a piece of a dump only needs them to be there."""
+        if self._target.into_schema is not None:
+            self._statement(f"CREATE DATABASE IF NOT EXISTS {server.quoted(self._target.into_schema)}")
+        elif everything and self._source.index.databases and self._source.database is None:
+            creating = [segment for segment in wanted if segment.kind == "database"]
+            self._execute([Piece(segment.part, (segment,)) for segment in creating], use=False)
+        else:
+            for name in sorted({str(segment.database) for segment in wanted if segment.database}):
+                self._statement(f"CREATE DATABASE IF NOT EXISTS {server.quoted(name)}")
+
+    def in_order(self, segments: Sequence[Segment]) -> None:
+        """Execute segments one after the other in one session."""
+        pieces = _pieces(segments)
+        if pieces:
+            self._execute(pieces)
+
+    def rows(self, segments: Sequence[Segment], journal: Journal) -> None:
+        """Execute pieces of rows on all connections; a table is done when all of its pieces are."""
+        left: dict[str, int] = {}
+        pieces = _pieces(segments)
+        for piece in pieces:
+            for segment in piece.segments:
+                left[_key(segment)] = left.get(_key(segment), 0) + 1
+        lock = threading.Lock()
+
+        def work(piece: Piece) -> None:
+            self._execute([piece])
+            for segment in piece.segments:
+                with lock:
+                    left[_key(segment)] -= 1
+                    whole = not left[_key(segment)]
+                if whole:
+                    journal.add(_key(segment))
+
+        in_parallel(work, sorted(pieces, key=lambda piece: -piece.length), self._target.connections)
+
+    def _statement(self, statement: str) -> None:
+        with self._session() as send:
+            send(f"{statement};\n".encode())
+
+    def _execute(self, pieces: Sequence[Piece], *, use: bool = True) -> None:
+        with self._session() as send:
+            current: str | None = None
+            for piece in pieces:
+                for segment, chunk in self._chunks(piece):
+                    database = self._target.into_schema or segment.database
+                    if use and database is not None and database != current:
+                        send(f"USE {server.quoted(database)};\n".encode())
+                        current = database
+                    send(chunk)
+                    self.progress.add(len(chunk))
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[Callable[[bytes], None]]:
+        target = self._target
+        options = ["--binary-mode", "--comments", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"]
+        with (
+            client.logged_in(target.program, target.login) as (argv, fds),
+            Child([*argv, *options], stdin=-1, stdout=-3, pass_fds=fds) as child,
+        ):
+            try:
+                write_all(child.stdin, self._header + self._settings())
+                yield lambda data: write_all(child.stdin, data)
+                child.stdin.close()
+            except BrokenPipeError:
+                child.finish()  # says why the client went away
+                raise ProcessError("mysql", "ended before it had read everything", child.stderr) from None
+            child.finish()
+
+    def _settings(self) -> bytes:
+        lines = [f"SET SESSION sql_log_bin = {int(self._target.binary_log)};"]
+        if self._target.program.flavour == "mariadb":
+            lines.append("/*M!101100 SET SESSION system_versioning_insert_history = 1 */;")
+        return ("\n".join(lines) + "\n").encode()
+
+    def _read(self, piece: Piece) -> Iterator[bytes]:
+        return (chunk for _, chunk in self._chunks(piece))
+
+    def _chunks(self, piece: Piece) -> Iterator[tuple[Segment, bytes]]:
+        """The bytes of a piece's segments, out of the encrypted part, in chunks of at most 256 KiB."""
+        path = self._source.parts[piece.part - 1]
+        with (
+            self._source.scheme.decrypting(path) as sealed,
+            zstandard.ZstdDecompressor().stream_reader(sealed) as reader,
+        ):
+            position = 0
+            for segment in piece.segments:
+                while position < segment.offset:
+                    position += len(_some(reader, segment.offset - position, path))
+                end = segment.offset + segment.length
+                while position < end:
+                    chunk = _some(reader, end - position, path)
+                    position += len(chunk)
+                    yield segment, chunk
+            while reader.read(BLOCK_BYTES):  # to the end, so that the part's own checksums are looked at
+                pass
+
+
+def _some(reader: zstandard.ZstdDecompressionReader, wanted: int, path: Path) -> bytes:
+    chunk = reader.read(min(BLOCK_BYTES, wanted))
+    if not chunk:
+        raise IntegrityError(f"{path} ends before what its index says: the part is damaged.")
+    return chunk
+
+
+def _pieces(segments: Sequence[Segment]) -> list[Piece]:
+    by_part: dict[int, list[Segment]] = {}
+    for segment in segments:
+        by_part.setdefault(segment.part, []).append(segment)
+    return [Piece(part, tuple(sorted(found, key=lambda s: s.offset))) for part, found in sorted(by_part.items())]
+
+
+def restore_accounts(source: Source, target: Target) -> None:
+    """Execute the accounts' statements; an account that exists is left as it is, its grants are added."""
+    loader = _Loader(source, target, Progress("load accounts"))
+    loader.in_order([segment.model_copy(update={"database": None}) for segment in source.index.segments])

@@ -1,0 +1,210 @@
+"""Before a backup: can it work, and what is at risk? Also gives the set its id."""
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from spoqplus_backup.core.connections import Connections
+from spoqplus_backup.core.errors import PermanentError
+from spoqplus_backup.core.manifest import MANIFEST, Flavour, Manifest, Model
+from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.mysql.dump import Selection, selection
+from spoqplus_backup.core.process import find_program
+from spoqplus_backup.core.progress import human_bytes
+from spoqplus_backup.core.repository.opener import open_repositories
+from spoqplus_backup.core.run import DATABASE, component_names
+from spoqplus_backup.core.settings import Settings, check_settings
+from spoqplus_backup.core.staging import Staging
+
+log = logging.getLogger(__name__)
+
+RAW_FACTOR = 1.5  # SQL text against the server's own estimate of its rows (hexadecimal blobs take twice their size)
+ID_FORMAT = "%Y%m%d_%H%M%S"
+
+# What a backup needs; any of a tuple will do.
+_NEEDED: Mapping[Flavour, tuple[tuple[str, ...], ...]] = {
+    "mysql": (("SELECT",), ("SHOW VIEW",), ("TRIGGER",), ("EVENT",), ("RELOAD", "FLUSH_TABLES"), ("REPLICATION CLIENT",), ("BACKUP_ADMIN",)),
+    "mariadb": (("SELECT",), ("SHOW VIEW",), ("TRIGGER",), ("EVENT",), ("RELOAD",), ("BINLOG MONITOR", "REPLICATION CLIENT", "SUPER")),
+}
+
+# What a server should have for its logs to be of use, and what it costs when it has not.
+_WANTED: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("log_bin", ("ON", "1"), "there are no binary logs: nothing after a full backup can be restored"),
+    ("binlog_format", ("ROW",), "a replay may give other rows than the original"),
+    ("binlog_row_image", ("FULL",), "a lost row can't be read back from the logs"),
+    ("sync_binlog", ("1",), "a power cut can lose transactions from the logs"),
+    ("innodb_flush_log_at_trx_commit", ("1",), "a power cut can lose committed transactions"),
+)
+
+
+class PreflightReport(Model):
+    """What preflight found. Sizes in bytes."""
+
+    set_id: str
+    flavour: Flavour
+    version: str
+    tools: dict[str, str]
+    warnings: tuple[str, ...]
+    estimated_bytes: int
+    free_bytes: int
+
+
+def preflight(
+    settings: Settings,
+    connections: Connections,
+    cadence: str,
+    run_id: str,
+    run_after: datetime,
+    components: tuple[str, ...] | None = None,
+    chosen: Selection | None = None,
+) -> PreflightReport:
+    """Check everything a backup needs, then claim the id of its set.
+
+    Args:
+        settings: the site.
+        connections: where its credentials are.
+        cadence: `daily`, `safety`, ...
+        run_id: names the run; a retry with the same one gets the same set id.
+        run_after: the time of the run; its local form becomes the set's id.
+        components: what will be backed up; all that a daily backup has when None.
+        chosen: what `database` is of, when it is not what the configuration says.
+
+    Raises:
+        PermanentError: all that is wrong, in one message.
+        BackupError: a server or repository can't be reached now.
+    """
+    if problems := check_settings(settings, connections):
+        raise PermanentError(" ".join(problems))
+    warnings = _encryption_warnings(settings)
+    login = connections.database(settings.database.connection)
+    with server.connect(login) as connection:
+        facts = server.facts(connection)
+        program = client.find("mysqldump", settings.database.client_directory, facts.flavour)
+        problems = _problems(
+            lambda: client.refuse_older(program, facts.version),
+            lambda: _check_privileges(connection, facts.flavour),
+            lambda: _check_programs(settings),
+        )
+        warnings += _server_warnings(settings, connection, facts)
+        databases = (chosen or selection(settings, DATABASE, login)).databases
+        estimated = int(server.data_bytes(connection, databases) * RAW_FACTOR)
+    free = _free_bytes(settings.staging.directory)
+    if free < estimated:
+        problems.append(
+            f"The staging disk at {settings.staging.directory} has {human_bytes(free)} free but the dump may take "
+            f"{human_bytes(estimated)}: free some, or point `staging.directory` elsewhere."
+        )
+    for repository in open_repositories(settings, connections):
+        problems += _problems(repository.probe)
+    if problems:
+        raise PermanentError(" ".join(problems))
+    set_id = claim_set_id(settings, connections, cadence, run_id, run_after, components, chosen)
+    for warning in warnings:
+        log.warning("%s", warning)
+    return PreflightReport(
+        set_id=set_id,
+        flavour=facts.flavour,
+        version=facts.version_text,
+        tools={"mysqldump": f"{program.flavour} {program.version_text}"},
+        warnings=tuple(warnings),
+        estimated_bytes=estimated,
+        free_bytes=free,
+    )
+
+
+def claim_set_id(
+    settings: Settings,
+    connections: Connections,
+    cadence: str,
+    run_id: str,
+    run_after: datetime,
+    components: tuple[str, ...] | None = None,
+    chosen: Selection | None = None,
+) -> str:
+    """The local time of the run as `YYYYMMDD_HHMMSS`, or the next second that no other run has."""
+    repository = open_repositories(settings, connections)[0]
+    moment = run_after.astimezone(ZoneInfo(settings.timezone))
+    while True:
+        set_id = moment.strftime(ID_FORMAT)
+        key = f"{cadence}/{set_id}/{MANIFEST}"
+        if repository.stat(key) is None:
+            if Staging(settings.staging.directory, settings.site, cadence, set_id).claim(
+                run_id, components or component_names(settings), chosen
+            ):
+                return set_id
+        elif Manifest.from_json(repository.read(key), key).run_id == run_id:
+            return set_id
+        moment += timedelta(seconds=1)
+
+
+def _problems(*checks: Callable[[], object]) -> list[str]:
+    found = []
+    for check in checks:
+        try:
+            check()
+        except PermanentError as error:
+            found.append(str(error))
+    return found
+
+
+def _check_programs(settings: Settings) -> None:
+    if settings.encryption.scheme == "age":
+        find_program("age", "age")
+    else:
+        find_program("openssl", "openssl")
+
+
+def _check_privileges(connection: server.Connection, flavour: Flavour) -> None:
+    granted = server.privileges(connection).get("*.*", frozenset())
+    if granted & {"ALL PRIVILEGES", "ALL"}:
+        return
+    missing = [" or ".join(names) for names in _NEEDED[flavour] if not granted & set(names)]
+    if missing:
+        raise PermanentError(
+            f"The login {connection.login.user} lacks {', '.join(missing)} on *.*: without them a dump fails or leaves "
+            f"things out silently. GRANT {', '.join(name.split(' or ')[0] for name in missing)} ON *.* TO it."
+        )
+
+
+def _encryption_warnings(settings: Settings) -> list[str]:
+    if settings.encryption.scheme == "openssl":
+        return ["encryption.scheme is openssl: whoever can write backups can read them too. age is the stronger choice."]
+    if len(settings.encryption.recipients) == 1:
+        return ["There is only one recipient: when its key is lost, every backup is. Add a second key, kept elsewhere."]
+    return []
+
+
+def _server_warnings(settings: Settings, connection: server.Connection, facts: server.ServerFacts) -> list[str]:
+    variables = connection.variables(*(name for name, _, _ in _WANTED), "gtid_mode", "event_scheduler")
+    found = [
+        f"The server has {name}={variables.get(name, 'unset')}, not {good[0]}: {cost}."
+        for name, good, cost in _WANTED
+        if variables.get(name, "").upper() not in good
+    ]
+    if facts.flavour == "mysql" and facts.log_bin and variables.get("gtid_mode", "OFF") != "ON":
+        found.append(f"The server has gtid_mode={variables.get('gtid_mode')}, not ON: a restore point can't be named by GTID.")
+    engines = connection.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' "
+        "AND ENGINE <> 'InnoDB' AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
+    )
+    if engines:
+        named = ", ".join(f"{database}.{table} ({engine})" for database, table, engine in engines[:10])
+        found.append(f"{len(engines)} tables are not InnoDB, so not part of the consistent snapshot: {named}.")
+    long = connection.rows(
+        "SELECT ID, TIME FROM information_schema.PROCESSLIST WHERE COMMAND = 'Query' AND TIME > %s",
+        (settings.database.long_query_seconds,),
+    )
+    found += [f"The query of connection {number} has run for {seconds} s: the dump may have to wait for it." for number, seconds in long]
+    return found
+
+
+def _free_bytes(directory: Path) -> int:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(directory).free
+    except OSError as error:
+        raise PermanentError(f"The staging folder {directory} can't be used ({error.strerror}): make it, writable for Airflow.") from error
+

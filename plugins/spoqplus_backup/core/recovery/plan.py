@@ -1,0 +1,327 @@
+"""What a restore will do, written down before it does anything: shown to the person who approves it, then followed."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from spoqplus_backup.core.connections import Connections, DatabaseLogin
+from spoqplus_backup.core.crypto import scheme_for_set
+from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError, SettingsError
+from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Model
+from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.progress import human_bytes
+from spoqplus_backup.core.recovery.index import read_index
+from spoqplus_backup.core.repository.catalog import Catalog
+from spoqplus_backup.core.repository.opener import open_repositories
+from spoqplus_backup.core.run import ACCOUNTS, DATABASE, component_names
+from spoqplus_backup.core.settings import Settings
+from spoqplus_backup.core.staging import read_json, write_json
+
+# Measured on two cores, server and client on one machine; loading is bound by the server's processor.
+LOAD_BYTES_PER_SECOND = 20e6
+FETCH_BYTES_PER_SECOND = 100e6
+FIXED_SECONDS = 30.0
+
+Environment = Literal["test", "production"]
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class RestoreRequest(Model):
+    """What a person asked for."""
+
+    environment: Environment = "test"
+    backup: str = Field(default="latest", min_length=1)
+    repository: str | None = None
+    components: tuple[str, ...] = (DATABASE,)
+    tables: tuple[str, ...] = ()
+    into_schema: str | None = Field(default=None, min_length=1, max_length=64)
+    dry_run: bool = False
+    safety_backup: bool = True
+
+
+class PlannedComponent(Model):
+    """A component of the set that will be restored. `tables` are (database, table) pairs; empty: all of it."""
+
+    name: str
+    databases: tuple[str, ...]
+    tables: tuple[tuple[str, str], ...] = ()
+    parts: tuple[str, ...]
+    fetch_bytes: int
+    sql_bytes: int
+    rows: int
+
+
+class RestorePlan(Model):
+    """What a restore will do. Sizes in bytes, times in seconds."""
+
+    run_id: str
+    request: RestoreRequest
+    made_at: datetime
+    site: str
+    backup: str
+    backup_finished_at: datetime
+    backup_server: str
+    manifest_sha256: str
+    repository: str
+    target: str
+    connection: str
+    components: tuple[PlannedComponent, ...]
+    overwrites: tuple[tuple[str, str], ...]
+    objects: int
+    seconds: float
+    rto_seconds: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def fetch_bytes(self) -> int:
+        """What is downloaded."""
+        return sum(component.fetch_bytes for component in self.components)
+
+    @property
+    def sql_bytes(self) -> int:
+        """What the server executes."""
+        return sum(component.sql_bytes for component in self.components)
+
+    @property
+    def rows(self) -> int:
+        """Rows that will be there afterwards."""
+        return sum(component.rows for component in self.components)
+
+
+def validate_request(settings: Settings, params: Mapping[str, Any]) -> RestoreRequest:
+    """Check the parameters of a trigger; the REST API lets through what the form would not.
+
+    Raises:
+        SettingsError: one sentence that names the parameter and the remedy.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    try:
+        request = RestoreRequest.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        known = ", ".join(RestoreRequest.model_fields)
+        reason = f"there is no such parameter; there are {known}" if first["type"] == "extra_forbidden" else first["msg"]
+        raise SettingsError(f"The parameter {name} is wrong: {reason}.") from None
+    known = component_names(settings)
+    if unknown := [name for name in request.components if name not in known]:
+        raise SettingsError(f"The parameter components has {unknown[0]}, which is none of {', '.join(known)}: choose of these.")
+    if not request.components:
+        raise SettingsError(f"The parameter components is empty: choose of {', '.join(known)}.")
+    if DATABASE in request.components and set(request.components) - {DATABASE, ACCOUNTS}:
+        raise SettingsError(f"The parameter components has {DATABASE}, which holds the others' tables already: choose one of them.")
+    for table in request.tables:
+        if not re.fullmatch(r"[^.]+\..+", table, re.DOTALL):
+            raise SettingsError(f"The parameter tables has {table!r}: write database.table.")
+    if request.repository is not None:
+        settings.repository(request.repository)
+    if request.into_schema is not None and request.into_schema.lower() in server.SYSTEM_DATABASES:
+        raise SettingsError(f"The parameter into_schema is {request.into_schema}, the server's own: name another schema.")
+    return request
+
+
+def restore_directory(settings: Settings, run_id: str) -> Path:
+    """The folder of a restore on the worker's disk."""
+    readable = _UNSAFE.sub("_", run_id)[:80]
+    return settings.staging.directory / "restore" / settings.site / f"{readable}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
+
+
+def target_login(settings: Settings, connections: Connections, environment: Environment) -> tuple[str, DatabaseLogin]:
+    """The connection of an environment; for `test`, refuses one that leads to the production server.
+
+    Raises:
+        PermanentError: test and production are one and the same server.
+    """
+    production_id = settings.database.connection
+    if environment == "production":
+        return production_id, connections.database(production_id)
+    test_id = settings.restore.test_connection
+    test, production = connections.database(test_id), connections.database(production_id)
+    same = f"The connection {test_id} leads to the production server ({production_id}): point it at a test server."
+    if test.address == production.address:
+        raise PermanentError(same)
+    with server.connect(test) as connection:
+        identity = server.facts(connection).identity
+    try:
+        with server.connect(production) as connection:
+            if server.facts(connection).identity == identity:
+                raise PermanentError(same)
+    except PermanentError:
+        raise
+    except BackupError:  # production is down, which is when restores are tested in earnest; the addresses do differ
+        pass
+    return test_id, test
+
+
+def make_plan(settings: Settings, connections: Connections, request: RestoreRequest, run_id: str) -> RestorePlan:
+    """Find the backup, prove its manifest, look at the target, and write down what will be done.
+
+    Nothing is changed anywhere but in the restore's own folder.
+
+    Raises:
+        PermanentError: the request can't be met; the message says why.
+    """
+    connection_id, login = target_login(settings, connections, request.environment)
+    repository, manifest, digest = _find_set(settings, connections, request)
+    directory = restore_directory(settings, run_id)
+    scheme = scheme_for_set(manifest, settings, connections)
+    planned, objects = [], []
+    for name in request.components:
+        component = manifest.component(name)
+        index = read_index(repository, manifest, component, scheme, directory)
+        planned.append(_plan_component(request, component, index))
+        objects += _chosen_objects(index, planned[-1])
+    with server.connect(login) as connection:
+        facts = server.facts(connection)
+        there = {(item.database, item.name) for item in server.objects(connection, _databases(request, planned))}
+    _check_flavour(settings, manifest, facts)
+    wanted = {(request.into_schema or item.database, item.name) for item in objects if item.kind in ("table", "view", "sequence")}
+    fetch = sum(item.fetch_bytes for item in planned)
+    sql = sum(item.sql_bytes for item in planned)
+    plan = RestorePlan(
+        run_id=run_id,
+        request=request,
+        made_at=datetime.now(timezone.utc),
+        site=settings.site,
+        backup=manifest.name,
+        backup_finished_at=manifest.finished_at,
+        backup_server=f"{manifest.server.flavour} {manifest.server.version}",
+        manifest_sha256=digest,
+        repository=repository.name,
+        target=f"{facts.flavour} {facts.version_text} at {login.address}",
+        connection=connection_id,
+        components=tuple(planned),
+        overwrites=tuple(sorted(wanted & there)),
+        objects=len(objects),
+        seconds=round(FIXED_SECONDS + fetch / FETCH_BYTES_PER_SECOND + sql / LOAD_BYTES_PER_SECOND, 1),
+        rto_seconds=settings.objectives.rto_hours * 3600,
+        warnings=_warnings(settings, manifest, facts, wanted, there, request, planned),
+    )
+    write_json(directory / "plan.json", plan)
+    return plan
+
+
+def load_plan(settings: Settings, run_id: str) -> RestorePlan:
+    """The plan of a run, as its plan task wrote it.
+
+    Raises:
+        PermanentError: there is none on this worker.
+    """
+    content = read_json(restore_directory(settings, run_id) / "plan.json")
+    if content is None:
+        raise PermanentError(f"There is no plan of {run_id} on this worker's disk: clear the task plan with everything downstream.")
+    return RestorePlan.model_validate(content)
+
+
+def _find_set(settings: Settings, connections: Connections, request: RestoreRequest) -> Any:
+    """The first repository that has the backup, its manifest (proved), and the manifest's SHA-256."""
+    complaints = []
+    for repository in open_repositories(settings, connections):
+        if request.repository is not None and repository.name != request.repository:
+            continue
+        catalog = Catalog(repository, settings.signing.public_key_files, settings.site)
+        try:
+            manifest = catalog.resolve(request.backup, request.components)
+            return repository, manifest, catalog.manifest_sha256(manifest)
+        except IntegrityError:
+            raise  # a forged or damaged manifest is not to be passed over in silence
+        except BackupError as error:
+            complaints.append(str(error))
+    raise PermanentError(" ".join(complaints))
+
+
+def _plan_component(request: RestoreRequest, component: Component, index: Index) -> PlannedComponent:
+    tables = _chosen_tables(request, component, index)
+    database = index.databases[0] if len(index.databases) == 1 else None
+    needed = [
+        segment
+        for segment in index.segments
+        if not tables or segment.kind == "header" or (segment.database or database, segment.table) in tables
+    ]
+    numbers = sorted({segment.part for segment in needed})
+    parts = [component.parts[number - 1] for number in numbers]
+    objects = [item for item in index.objects if item.kind == "table"]
+    return PlannedComponent(
+        name=component.name,
+        databases=tuple(sorted({name for name, _ in tables})) or index.databases,
+        tables=tuple(sorted(tables)),
+        parts=tuple(part.name for part in parts),
+        fetch_bytes=sum(part.stored_bytes for part in parts),
+        sql_bytes=sum(segment.length for segment in needed),
+        rows=sum(item.rows or 0 for item in objects if not tables or (item.database, item.name) in tables),
+    )
+
+
+def _chosen_tables(request: RestoreRequest, component: Component, index: Index) -> set[tuple[str, str]]:
+    if component.content == "accounts" or not request.tables:
+        if request.into_schema is not None and len(index.databases) > 1:
+            raise PermanentError(
+                f"The parameter into_schema takes one database, but the backup has {', '.join(index.databases)}: "
+                "name the tables to restore."
+            )
+        return set()
+    there = {(item.database, item.name) for item in index.objects if item.kind in ("table", "view", "sequence")}
+    chosen = {(name.split(".", 1)[0], name.split(".", 1)[1]) for name in request.tables}
+    if missing := sorted(chosen - there):
+        names = ", ".join(f"{database}.{table}" for database, table in missing)
+        raise PermanentError(f"The backup's component {component.name} has no table {names}: correct the parameter tables.")
+    if request.into_schema is not None and len({database for database, _ in chosen}) > 1:
+        raise PermanentError("The parameter into_schema takes the tables of one database: start a restore for each.")
+    return chosen
+
+
+def _chosen_objects(index: Index, planned: PlannedComponent) -> list[DumpObject]:
+    if not planned.tables:
+        return list(index.objects)
+    tables = set(planned.tables)
+    return [item for item in index.objects if (item.database, item.table or item.name) in tables]
+
+
+def _databases(request: RestoreRequest, planned: list[PlannedComponent]) -> tuple[str, ...]:
+    if request.into_schema is not None:
+        return (request.into_schema,)
+    return tuple(sorted({name for component in planned for name in component.databases}))
+
+
+def _check_flavour(settings: Settings, manifest: Manifest, facts: server.ServerFacts) -> None:
+    if facts.flavour != manifest.server.flavour:
+        raise PermanentError(
+            f"The backup {manifest.name} is of {manifest.server.flavour} but the target is {facts.flavour}: "
+            "restore it to a server of the same vendor."
+        )
+    client.refuse_older(client.find("mysql", settings.database.client_directory, facts.flavour), facts.version)
+
+
+def _warnings(
+    settings: Settings,
+    manifest: Manifest,
+    facts: server.ServerFacts,
+    wanted: set[tuple[str, str]],
+    there: set[tuple[str, str]],
+    request: RestoreRequest,
+    planned: list[PlannedComponent],
+) -> tuple[str, ...]:
+    found = []
+    if not manifest.server.version.startswith(".".join(map(str, facts.version[:2]))):
+        found.append(f"The backup is of version {manifest.server.version}, the target is {facts.version_text}.")
+    left = there - wanted
+    if left and not request.tables:
+        names = ", ".join(f"{database}.{name}" for database, name in sorted(left)[:5])
+        found.append(f"{len(left)} objects of the target are not in the backup and stay as they are: {names}.")
+    if request.environment == "production" and not settings.restore.binary_log:
+        found.append("What is loaded is not written to the binary log (restore.binary_log): replicas of the target won't have it.")
+    if request.environment == "production" and any(item.name == "face_encodings" for item in planned):
+        found.append("The component face_encodings holds active rows only: rows that are not active will be gone.")
+    if request.environment == "production" and not request.safety_backup:
+        found.append("There will be no safety backup: what is overwritten can't be brought back.")
+    return tuple(found)
+
+
+def describe_size(plan: RestorePlan) -> str:
+    """`12.0 MiB to fetch, 200 MiB of SQL`."""
+    return f"{human_bytes(plan.fetch_bytes)} to fetch, {human_bytes(plan.sql_bytes)} of SQL"

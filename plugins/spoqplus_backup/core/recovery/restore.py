@@ -1,0 +1,234 @@
+"""The steps of a restore behind its plan: fetch and prove, load, look whether everything is there."""
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from spoqplus_backup.core.connections import Connections
+from spoqplus_backup.core.cores import usable_cores
+from spoqplus_backup.core.crypto import scheme_for_set
+from spoqplus_backup.core.errors import IntegrityError
+from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Part
+from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.mysql.dump import Selection
+from spoqplus_backup.core.mysql.load import Journal, Source, Target, load, restore_accounts
+from spoqplus_backup.core.preflight import PreflightReport, preflight
+from spoqplus_backup.core.progress import Progress
+from spoqplus_backup.core.recovery.index import index_path, open_index
+from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
+from spoqplus_backup.core.repository.catalog import Catalog
+from spoqplus_backup.core.repository.opener import open_repository
+from spoqplus_backup.core.run import ACCOUNTS, DATABASE, StageSummary
+from spoqplus_backup.core.settings import Settings
+from spoqplus_backup.core.stages import STORE_THREADS, in_parallel
+from spoqplus_backup.core.staging import locked, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+SAFETY = "safety"
+MOST_CONNECTIONS = 4
+
+
+def safety_preflight(
+    settings: Settings, connections: Connections, plan: RestorePlan, run_id: str, run_after: datetime
+) -> PreflightReport | None:
+    """Preflight of the backup of what a restore will overwrite; None when it overwrites nothing.
+
+    The set is an ordinary one of the cadence `safety`: the tables of one database, or whole databases.
+    """
+    if not plan.overwrites:
+        return None
+    databases = tuple(sorted({database for database, _ in plan.overwrites}))
+    tables: tuple[str, ...] = ()
+    if len(databases) == 1 and plan.request.tables:
+        _, login = target_login(settings, connections, plan.request.environment)
+        with server.connect(login) as connection:
+            base = {(item.database, item.name) for item in server.objects(connection, databases) if item.kind == "table"}
+        tables = tuple(name for database, name in plan.overwrites if (database, name) in base)
+    chosen = Selection(databases=databases, tables=tables)
+    return preflight(settings, connections, SAFETY, run_id, run_after, components=(DATABASE,), chosen=chosen)
+
+
+def fetch(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
+    """Bring every object that the plan needs to this machine and prove it: size, checksum, and that the key opens it.
+
+    Raises:
+        IntegrityError: an object is missing or is not what the signed manifest says; the message names it.
+        WrongKeyError: the key at hand does not open it.
+    """
+    repository = open_repository(settings, plan.repository, connections)
+    manifest = _manifest(settings, connections, plan)
+    scheme = scheme_for_set(manifest, settings, connections)
+    directory = restore_directory(settings, plan.run_id)
+    wanted = [(component, part) for component, parts in _parts(manifest, plan) for part in parts]
+    progress = Progress("fetch", sum(part.stored_bytes for _, part in wanted))
+
+    def one(item: tuple[Component, Part]) -> None:
+        component, part = item
+        path = directory / component.name / part.name
+        key = f"{manifest.name}/{component.name}/{part.name}"
+        repository.get(key, path, part.sha256, part.stored_bytes, progress.add)
+        scheme.check_can_open(path)
+
+    in_parallel(one, wanted, STORE_THREADS)
+    return StageSummary(
+        stage="fetch",
+        component="",
+        parts=len(wanted),
+        bytes_in=plan.fetch_bytes,
+        bytes_out=progress.done,
+        seconds=progress.finish(),
+        detail={"repository": repository.name, "backup": plan.backup},
+    )
+
+
+def load_set(settings: Settings, connections: Connections, plan: RestorePlan, generation: int) -> StageSummary:
+    """Load what was fetched into the target: accounts, then structure, rows, programs and views.
+
+    Started again after a failure it goes on with the tables that are missing; after it was finished, it does nothing
+    for the same `generation` and loads everything anew for another one (the task was cleared).
+
+    Raises:
+        ProcessError: the server refused a statement.
+        PermanentError: something that was fetched is gone: clear `fetch`.
+    """
+    manifest = _manifest(settings, connections, plan)
+    directory = restore_directory(settings, plan.run_id)
+    _, login = target_login(settings, connections, plan.request.environment)
+    with server.connect(login) as connection:
+        facts = server.facts(connection)
+    program = client.find("mysql", settings.database.client_directory, facts.flavour)
+    target = Target(
+        login=login,
+        program=program,
+        connections=settings.restore.connections or min(usable_cores() + 1, MOST_CONNECTIONS),
+        binary_log=settings.restore.binary_log,
+        into_schema=plan.request.into_schema,
+    )
+    progress = Progress("load")
+    with locked(directory / "lock", f"the restore {plan.run_id}"):
+        if done := read_json(directory / "load.json"):
+            if done["generation"] == generation:
+                return StageSummary.model_validate(done["summary"])
+            _start_anew(directory)
+        for planned in sorted(plan.components, key=lambda item: item.name != ACCOUNTS):
+            component = manifest.component(planned.name)
+            source = _source(settings, connections, manifest, component, directory)
+            if component.content == "accounts":
+                restore_accounts(source, target)
+                continue
+            tables = frozenset(planned.tables) if planned.tables else None
+            progress.add(load(source, target, Journal(directory / f"{component.name}.loaded"), tables))
+        summary = StageSummary(
+            stage="load",
+            component="",
+            parts=sum(len(planned.parts) for planned in plan.components),
+            bytes_in=plan.sql_bytes,
+            bytes_out=progress.done,
+            seconds=progress.finish(),
+            detail={"connections": target.connections, "target": plan.target},
+        )
+        write_json(directory / "load.json", {"generation": generation, "summary": summary.model_dump(mode="json")})
+    return summary
+
+
+def _start_anew(directory: Path) -> None:
+    (directory / "load.json").unlink()
+    for journal in directory.glob("*.loaded"):
+        journal.unlink()
+
+
+def verify_restored(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
+    """Every object of the backup exists at the target, and every table has the rows that the backup counted.
+
+    Raises:
+        IntegrityError: what is missing or differs, by name.
+    """
+    manifest = _manifest(settings, connections, plan)
+    directory = restore_directory(settings, plan.run_id)
+    if done := read_json(directory / "verify.json"):
+        return StageSummary.model_validate(done)
+    _, login = target_login(settings, connections, plan.request.environment)
+    progress = Progress("verify")
+    problems: list[str] = []
+    tables = rows = 0
+    with server.connect(login) as connection:
+        for planned in plan.components:
+            component = manifest.component(planned.name)
+            index = _source(settings, connections, manifest, component, directory).index
+            if component.content == "accounts":
+                continue
+            wanted = _expected(index, planned.tables, plan.request.into_schema)
+            there = server.objects(connection, sorted({item.database for item in wanted}))
+            problems += _missing(wanted, there)
+            for item in wanted:
+                if item.kind != "table" or problems:
+                    continue
+                found = server.count_rows(connection, item.database, item.name)
+                tables, rows = tables + 1, rows + found
+                if found != item.rows:
+                    problems.append(f"{item.database}.{item.name} has {found} rows, the backup has {item.rows}")
+    if problems:
+        raise IntegrityError(f"The restored data are not what the backup holds: {'; '.join(problems[:10])}.")
+    summary = StageSummary(
+        stage="verify_restore",
+        component="",
+        parts=tables,
+        bytes_in=0,
+        bytes_out=0,
+        seconds=progress.finish(),
+        detail={"tables": tables, "rows": rows, "objects": plan.objects},
+    )
+    write_json(directory / "verify.json", summary)
+    for planned in plan.components:  # the plan and the results stay, the data go
+        shutil.rmtree(directory / planned.name, ignore_errors=True)
+    return summary
+
+
+def _manifest(settings: Settings, connections: Connections, plan: RestorePlan) -> Manifest:
+    repository = open_repository(settings, plan.repository, connections)
+    catalog = Catalog(repository, settings.signing.public_key_files, settings.site)
+    manifest = catalog.resolve(plan.backup)
+    if catalog.manifest_sha256(manifest) != plan.manifest_sha256:
+        raise IntegrityError(f"The manifest of {plan.backup} is not the one that was planned with: plan the restore again.")
+    return manifest
+
+
+def _parts(manifest: Manifest, plan: RestorePlan) -> list[tuple[Component, Sequence[Part]]]:
+    found = []
+    for planned in plan.components:
+        component = manifest.component(planned.name)
+        names = set(planned.parts)
+        found.append((component, [part for part in component.parts if part.name in names] + [component.index]))
+    return found
+
+
+def _source(
+    settings: Settings, connections: Connections, manifest: Manifest, component: Component, directory: Path
+) -> Source:
+    scheme = scheme_for_set(manifest, settings, connections)
+    index: Index = open_index(index_path(directory, component), component, scheme)
+    whole = any(segment.kind == "database" for segment in index.segments)
+    return Source(
+        parts=[directory / component.name / part.name for part in component.parts],
+        index=index,
+        scheme=scheme,
+        database=None if whole or not index.databases else index.databases[0],
+    )
+
+
+def _expected(index: Index, tables: Sequence[tuple[str, str]], into_schema: str | None) -> list[DumpObject]:
+    chosen = set(tables)
+    found = [item for item in index.objects if not chosen or (item.database, item.table or item.name) in chosen]
+    if into_schema is None:
+        return found
+    return [item.model_copy(update={"database": into_schema}) for item in found if item.kind in ("table", "sequence")]
+
+
+def _missing(wanted: Sequence[DumpObject], there: Sequence[DumpObject]) -> list[str]:
+    have = Counter((item.kind, item.database, item.name) for item in there)
+    gone = [item for item in wanted if not have[item.kind, item.database, item.name]]
+    return [f"the {item.kind} {item.database}.{item.name} is missing" for item in gone]

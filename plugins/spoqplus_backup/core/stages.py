@@ -1,0 +1,321 @@
+"""The stages behind the dump, the same for every component: compress, encrypt, upload, verify.
+
+Each works through the parts of a component on all cores, keeps a record of each part, and is complete when its own
+record (`compress.json`, ...) is there. Started again it goes on with what is missing; when an input is gone, it says
+which task to clear instead.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import TypeVar
+
+import zstandard
+
+from spoqplus_backup.core.cores import usable_cores
+from spoqplus_backup.core.crypto import Scheme, scheme_for
+from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
+from spoqplus_backup.core.manifest import Manifest, Model, Part
+from spoqplus_backup.core.mysql.dump import INDEX, RAW, DumpRecord, read_record
+from spoqplus_backup.core.process import check_cancelled
+from spoqplus_backup.core.progress import Progress
+from spoqplus_backup.core.published import published_manifest, published_summary
+from spoqplus_backup.core.repository.base import Repository
+from spoqplus_backup.core.repository.opener import open_repositories
+from spoqplus_backup.core.run import BackupRun, StageSummary
+from spoqplus_backup.core.staging import read_json, write_all, write_json, written_aside
+
+log = logging.getLogger(__name__)
+
+BLOCK_BYTES = 1 << 20
+STORE_THREADS = 4
+COMPRESSED = "zst"
+SEALED = "sealed"
+PARTS = "parts"
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+class PartRecord(Model):
+    """What is known of one part so far; `sealed_*` only after encryption."""
+
+    raw_bytes: int
+    raw_sha256: str
+    compressed_bytes: int
+    sealed_bytes: int | None = None
+    sealed_sha256: str | None = None
+
+
+def part_names(record: DumpRecord) -> list[str]:
+    """The raw files of a dump, in order; the index last."""
+    return [*(f"{number:06d}.sql" for number in range(1, record.parts + 1)), INDEX]
+
+
+def compress(run: BackupRun, component: str) -> StageSummary:
+    """Compress each raw part with zstd, read the result back and compare, then remove the raw part.
+
+    Raises:
+        PermanentError: a raw part is gone: the dump has to be made again.
+        IntegrityError: what was compressed does not come back as it was.
+    """
+
+    def one(directory: Path, name: str) -> PartRecord:
+        raw = directory / RAW / name
+        if not raw.exists():
+            raise _input_gone(run, component, "compress", raw, "dump")
+        raw_bytes, digest, compressed_bytes = _compress_file(
+            raw, directory / COMPRESSED / f"{name}.zst", run.settings.compression.level
+        )
+        return PartRecord(raw_bytes=raw_bytes, raw_sha256=digest, compressed_bytes=compressed_bytes)
+
+    def finished(directory: Path, name: str, record: PartRecord | None) -> bool:
+        whole = record is not None and (
+            record.sealed_bytes is not None or _has_size(directory / COMPRESSED / f"{name}.zst", record.compressed_bytes)
+        )
+        if whole:
+            (directory / RAW / name).unlink(missing_ok=True)
+        return whole
+
+    return _each_part(run, component, "compress", one, finished)
+
+
+def encrypt(run: BackupRun, component: str) -> StageSummary:
+    """Encrypt each compressed part to the recipients, then remove the compressed one.
+
+    Raises:
+        PermanentError: a compressed part is gone: the dump has to be made again.
+    """
+    scheme = scheme_for(run.settings, run.connections)
+
+    def one(directory: Path, name: str) -> PartRecord:
+        known = _part_record(directory, name)
+        source = directory / COMPRESSED / f"{name}.zst"
+        if known is None or not source.exists():
+            raise _input_gone(run, component, "encrypt", source, "compress" if known is None else "dump")
+        sealed_bytes, digest = scheme.encrypt(source, sealed_path(directory, name, scheme))
+        return known.model_copy(update={"sealed_bytes": sealed_bytes, "sealed_sha256": digest})
+
+    def finished(directory: Path, name: str, record: PartRecord | None) -> bool:
+        whole = record is not None and _has_size(sealed_path(directory, name, scheme), record.sealed_bytes)
+        if whole:
+            (directory / COMPRESSED / f"{name}.zst").unlink(missing_ok=True)
+        return whole
+
+    return _each_part(run, component, "encrypt", one, finished)
+
+
+def upload(run: BackupRun, component: str) -> StageSummary:
+    """Store each encrypted part in every repository; what is there already with the right checksum is not sent again."""
+    if manifest := published_manifest(run):
+        return published_summary(manifest, "upload", component)
+    with run.staging.locked(component) as directory:
+        parts = sealed_parts(run, component, directory)
+        total = sum(part.stored_bytes for part in parts)
+        detail: dict[str, str | int | float | bool | None] = {}
+        seconds = 0.0
+        for repository in open_repositories(run.settings, run.connections):
+            progress = Progress(f"upload {component} to {repository.name}", total)
+
+            def send(part: Part, to: Repository = repository, seen: Progress = progress) -> bool:
+                key = f"{run.name}/{component}/{part.name}"
+                return to.put(key, directory / SEALED / part.name, part.sha256, seen.add)
+
+            sent = in_parallel(send, parts, STORE_THREADS)
+            detail[f"{repository.name}_sent"] = sum(sent)
+            seconds += progress.finish()
+        summary = StageSummary(
+            stage="upload",
+            component=component,
+            parts=len(parts),
+            bytes_in=total,
+            bytes_out=total * len(run.settings.repositories),
+            seconds=seconds,
+            detail=detail,
+        )
+        write_json(directory / "upload.json", summary)
+        return summary
+
+
+def verify(run: BackupRun) -> StageSummary:
+    """Every object of the set is there in every repository, with the right size and checksum.
+
+    Raises:
+        IntegrityError: one is not; the message names it.
+    """
+    manifest = published_manifest(run)
+    if manifest is not None:
+        objects = {f"{run.name}/{key}": part for key, part in manifest.objects().items()}
+    else:
+        objects = {
+            f"{run.name}/{component}/{part.name}": part
+            for component in run.staging.components()
+            for part in sealed_parts(run, component, run.staging.component(component))
+        }
+    total = sum(part.stored_bytes for part in objects.values())
+    repositories = open_repositories(run.settings, run.connections)
+    progress = Progress("verify", total * len(repositories))
+
+    def check(item: tuple[Repository, str, Part]) -> None:
+        repository, key, part = item
+        repository.check(key, part.stored_bytes, part.sha256)
+        progress.add(part.stored_bytes)
+
+    in_parallel(check, [(repo, key, part) for repo in repositories for key, part in objects.items()], STORE_THREADS)
+    return StageSummary(
+        stage="verify",
+        component="",
+        parts=len(objects),
+        bytes_in=total,
+        bytes_out=0,
+        seconds=progress.finish(),
+        detail={repository.name: f"{len(objects)} objects" for repository in repositories},
+    )
+
+
+def sealed_path(directory: Path, name: str, scheme: Scheme) -> Path:
+    """Where the encrypted part of a raw file lies in staging; its name is the object's."""
+    return directory / SEALED / f"{name}.zst{scheme.suffix}"
+
+
+def sealed_parts(run: BackupRun, component: str, directory: Path) -> list[Part]:
+    """The encrypted parts of a component, in order, the index last.
+
+    Raises:
+        PermanentError: encryption is not complete.
+    """
+    scheme = scheme_for(run.settings, run.connections)
+    record = read_record(directory)
+    if record is None:
+        raise PermanentError(f"The component {component} of {run.name} was not dumped: clear {component}.dump.")
+    found = []
+    for name in part_names(record):
+        known = _part_record(directory, name)
+        path = sealed_path(directory, name, scheme)
+        if known is None or known.sealed_sha256 is None or not _has_size(path, known.sealed_bytes):
+            raise _input_gone(run, component, "upload", path, "encrypt")
+        found.append(
+            Part(
+                name=path.name,
+                raw_bytes=known.raw_bytes,
+                raw_sha256=known.raw_sha256,
+                stored_bytes=known.sealed_bytes or 0,
+                sha256=known.sealed_sha256,
+            )
+        )
+    return found
+
+
+def in_parallel(work: Callable[[Item], T], items: Sequence[Item], threads: int) -> list[T]:
+    """Do `work` on each item on some threads; the first failure stops what has not begun and is raised."""
+    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        return [future.result() for future in futures]
+
+
+def _each_part(
+    run: BackupRun,
+    component: str,
+    stage: str,
+    one: Callable[[Path, str], PartRecord],
+    finished: Callable[[Path, str, PartRecord | None], bool],
+) -> StageSummary:
+    if manifest := published_manifest(run):
+        return published_summary(manifest, stage, component)
+    with run.staging.locked(component) as directory:
+        record = read_record(directory)
+        if record is None:
+            raise PermanentError(f"The component {component} of {run.name} was not dumped: clear {component}.dump.")
+        names = part_names(record)
+        todo = [name for name in names if not finished(directory, name, _part_record(directory, name))]
+        if not todo and (done := read_json(directory / f"{stage}.json")):
+            log.info("%s of %s was complete already", stage, component)
+            return StageSummary.model_validate(done)
+        progress = Progress(f"{stage} {component}", record.raw_bytes if stage == "compress" else None)
+
+        def work(name: str) -> None:
+            made = one(directory, name)
+            write_json(directory / PARTS / f"{name}.json", made)
+            finished(directory, name, made)  # removes its input
+            progress.add(made.raw_bytes if stage == "compress" else made.compressed_bytes)
+
+        in_parallel(work, todo, run.settings.compression.workers or usable_cores())
+        summary = _summary(stage, component, _records(directory, names), progress.finish())
+        write_json(directory / f"{stage}.json", summary)
+        return summary
+
+
+def _summary(stage: str, component: str, records: Sequence[PartRecord], seconds: float) -> StageSummary:
+    compressed = sum(record.compressed_bytes for record in records)
+    raw = sum(record.raw_bytes for record in records)
+    sealed = sum(record.sealed_bytes or 0 for record in records)
+    bytes_in, bytes_out = (raw, compressed) if stage == "compress" else (compressed, sealed)
+    return StageSummary(
+        stage=stage,
+        component=component,
+        parts=len(records),
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        seconds=seconds,
+        detail={"ratio": round(bytes_in / max(bytes_out, 1), 2)},
+    )
+
+
+def _part_record(directory: Path, name: str) -> PartRecord | None:
+    content = read_json(directory / PARTS / f"{name}.json")
+    return None if content is None else PartRecord.model_validate(content)
+
+
+def _records(directory: Path, names: Iterable[str]) -> list[PartRecord]:
+    return [record for name in names if (record := _part_record(directory, name)) is not None]
+
+
+def _has_size(path: Path, size: int | None) -> bool:
+    return size is not None and path.exists() and path.stat().st_size == size
+
+
+def _input_gone(run: BackupRun, component: str, stage: str, path: Path, clear: str) -> BackupError:
+    return PermanentError(
+        f"{stage} of {component} can't go on: {path} is gone. Clear the task {component}.{clear} of the run "
+        f"{run.run_id} with everything downstream of it."
+    )
+
+
+def _compress_file(source: Path, target: Path, level: int) -> tuple[int, str, int]:
+    """Compress a file and prove that it decompresses to the same bytes: raw size, raw SHA-256, compressed size."""
+    raw_bytes, digest = 0, hashlib.sha256()
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+    with source.open("rb", buffering=0) as raw, written_aside(target) as out:
+        chunker = compressor.chunker(size=source.stat().st_size, chunk_size=BLOCK_BYTES)
+        while block := raw.read(BLOCK_BYTES):
+            check_cancelled()
+            raw_bytes += len(block)
+            digest.update(block)
+            for chunk in chunker.compress(block):
+                write_all(out, chunk)
+        for chunk in chunker.finish():
+            write_all(out, chunk)
+    found = _digest_of_compressed(target)
+    if found != digest.hexdigest():
+        target.unlink()
+        raise IntegrityError(f"{target} does not decompress to what {source} holds: memory or disk is faulty.")
+    return raw_bytes, found, target.stat().st_size
+
+
+def _digest_of_compressed(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
+        try:
+            while block := reader.read(BLOCK_BYTES):
+                digest.update(block)
+        except zstandard.ZstdError as error:
+            raise IntegrityError(f"{path} can't be decompressed ({error}): memory or disk is faulty.") from error
+    return digest.hexdigest()
