@@ -20,9 +20,9 @@ fail() {
 
 # ---- system packages ------------------------------------------------------------------------------------------------
 
-wanted=()
-
 choose_packages() {
+    local server
+    wanted=()
     # mysqlclient has no wheel for Linux: it is compiled
     wanted+=(python3 python3-venv python3-dev gcc libmariadb-dev pkg-config ca-certificates git)
     if [ "$profile" = lint ]; then
@@ -31,8 +31,8 @@ choose_packages() {
     fi
     # The server's programs alone: mariadb-server would start a service on port 3306 and enable it for every boot.
     # Ubuntu 22.04 has the version in the package's name.
-    wanted+=("$(first_known mariadb-server-core mariadb-server-core-10.6)")
-    wanted+=(mariadb-client age openssl zstd gzip tar rsync procps util-linux)
+    server=$(first_known mariadb-server-core mariadb-server-core-10.6)
+    wanted+=("${server:-mariadb-server-core}" mariadb-client age openssl zstd gzip tar rsync procps util-linux)
     case $profile in
     test)
         # scripts/get-mysql.sh checks what it downloads by that keyring; pages are looked at in Chromium, Korean included
@@ -65,24 +65,17 @@ install_packages() {
     local missing
     command -v dpkg-query >/dev/null || fail "this set-up knows Debian and Ubuntu only (no dpkg on this machine)." \
         "Use a Debian 12 container or machine."
-    # a fresh container has no lists yet, and the choice of packages reads them
-    compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || refresh_lists
     choose_packages
+    if [ -z "$(missing_of "${wanted[@]}")" ]; then return 0; fi
+    say "system packages are missing: refreshing apt's package lists"
+    # one broken third-party source must not end it: what can't be had shows when it is installed
+    apt_get update || say "warning: apt-get update reported errors (above)"
+    choose_packages # again: a fresh container knew no packages until now
     mapfile -t missing < <(missing_of "${wanted[@]}")
-    [ ${#missing[@]} -gt 0 ] || return 0
     say "installing system packages with apt: ${missing[*]}"
-    refresh_lists
     # a MySQL that is installed here must not be removed to make room for MariaDB
     apt_get install --yes --no-install-recommends --no-remove "${missing[@]}" || fail \
         "apt could not install them (above). Install them yourself, then run this again: ${missing[*]}"
-}
-
-refresh_lists() {
-    [ -z "${lists_are_fresh:-}" ] || return 0
-    say "refreshing apt's package lists"
-    # one broken third-party source must not end it: what is really missing shows when it is installed
-    apt_get update || say "warning: apt-get update reported errors (above)"
-    lists_are_fresh=yes
 }
 
 apt_get() {
