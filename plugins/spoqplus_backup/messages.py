@@ -25,57 +25,63 @@ KOREAN: dict[str, str] = {
     "group.safety_backup": "안전 백업",
     # the daily backup
     "backup.dag": "{site} 일일 백업",
-    "backup.description": "데이터베이스 전체를 덤프·압축·암호화하여 모든 저장소에 올리고 서명한 매니페스트를 게시합니다.",
+    "backup.description": (
+        "데이터베이스 전체를 덤프·압축·암호화하여 모든 저장소에 올리고 서명한 매니페스트를 게시합니다."
+    ),
     "restore.dag": "{site} 복원",
     "restore.description": "게시된 백업을 시험 서버나 운영 서버로 되돌립니다.",
     # what to do when a task fails
     "help.preflight": (
-        "**실패하면** 로그에 잘못된 항목이 모두 나열됩니다(접속, 권한, 클라이언트 버전, 빈 공간, 저장소, 키). "
-        "고친 뒤 이 작업을 clear 하세요. 아직 아무것도 덤프하지 않았습니다."
+        "**실패하면** 로그에 잘못된 항목이 모두 나열됩니다(접속, 권한, 클라이언트 버전, 빈 공간, 저장소, 키). 고친 뒤 "
+        "이 작업을 clear 하세요. 아직 아무것도 덤프하지 않았습니다."
     ),
     "help.dump": (
-        "**실패하면** 로그에 mysqldump의 마지막 말이 있습니다. 원인을 없앤 뒤 이 작업만 clear 하면 처음부터 다시 덤프합니다. "
-        "다른 구성 요소에는 영향이 없습니다."
+        "**실패하면** 로그에 mysqldump의 마지막 말이 있습니다. 원인을 없앤 뒤 이 작업만 clear 하면 처음부터 다시 "
+        "덤프합니다. 다른 구성 요소에는 영향이 없습니다."
     ),
     "help.compress": (
-        "**실패하면** 대개 디스크가 가득 찬 것입니다. 스테이징 디스크를 비우고 이 작업을 clear 하세요. "
-        "끝난 파트는 다시 압축하지 않고 덤프도 다시 하지 않습니다."
+        "**실패하면** 대개 디스크가 가득 찬 것입니다. 스테이징 디스크를 비우고 이 작업을 clear 하세요. 끝난 파트는 "
+        "다시 압축하지 않고 덤프도 다시 하지 않습니다."
     ),
     "help.encrypt": (
-        "**실패하면** 설정의 수신자(공개 키)나 비밀번호 연결을 확인하고 이 작업을 clear 하세요. 끝난 파트에서 이어 갑니다."
+        "**실패하면** 설정의 수신자(공개 키)나 비밀번호 연결을 확인하고 이 작업을 clear 하세요. 끝난 파트에서 이어 "
+        "갑니다."
     ),
     "help.upload": (
-        "**실패하면** 로그에 어느 저장소인지 나옵니다. 네트워크, 권한, 용량을 확인하고 이 작업만 clear 하세요. "
-        "이미 올라간 파트는 다시 보내지 않습니다."
+        "**실패하면** 로그에 어느 저장소인지 나옵니다. 네트워크, 권한, 용량을 확인하고 이 작업만 clear 하세요. 이미 "
+        "올라간 파트는 다시 보내지 않습니다."
     ),
     "help.verify": (
-        "**실패하면** 로그에 빠졌거나 손상된 오브젝트와 저장소가 나옵니다. 해당 구성 요소의 upload 작업을 clear 하면 다시 올리고 검증합니다."
+        "**실패하면** 로그에 빠졌거나 손상된 오브젝트와 저장소가 나옵니다. 해당 구성 요소의 upload 작업을 clear 하면 "
+        "다시 올리고 검증합니다."
     ),
     "help.publish": (
-        "**실패하면** 서명 키와 저장소 쓰기 권한을 확인하고 이 작업을 clear 하세요. 매니페스트가 없는 백업은 복원에 쓰이지 않습니다."
+        "**실패하면** 서명 키와 저장소 쓰기 권한을 확인하고 이 작업을 clear 하세요. 매니페스트가 없는 백업은 복원에 "
+        "쓰이지 않습니다."
     ),
     "help.notify": (
-        "실행 결과를 Slack으로 알립니다. **빨간색이면** 이 작업이 아니라 앞의 작업이 실패한 것입니다: 로그에 이름이 있습니다. "
-        "Slack에 보내지 못한 것은 경고로만 남습니다."
+        "실행 결과를 Slack으로 알립니다. **빨간색이면** 이 작업이 아니라 앞의 작업이 실패한 것입니다: 로그에 이름이 "
+        "있습니다. Slack에 보내지 못한 것은 경고로만 남습니다."
     ),
     "help.plan": (
-        "매개변수를 검증하고 무엇을 어디에 덮어쓸지, 얼마나 걸릴지 로그에 적습니다. "
-        "**실패하면** 로그의 문장대로 매개변수를 고쳐 새로 실행하세요. 아직 아무것도 바꾸지 않았습니다."
+        "매개변수를 검증하고 무엇을 어디에 덮어쓸지, 얼마나 걸릴지 로그에 적습니다. **실패하면** 로그의 문장대로 "
+        "매개변수를 고쳐 새로 실행하세요. 아직 아무것도 바꾸지 않았습니다."
     ),
     "help.approve": (
-        "운영 복원은 사람이 승인해야 합니다. 계획을 읽고 승인 또는 거절하세요. **실패하면** 거절되었거나 시간이 지난 것입니다: 새로 실행하세요."
+        "운영 복원은 사람이 승인해야 합니다. 계획을 읽고 승인 또는 거절하세요. **실패하면** 거절되었거나 시간이 지난 "
+        "것입니다: 새로 실행하세요."
     ),
     "help.fetch": (
-        "백업을 내려받아 서명, 크기, 체크섬, 키를 모두 확인합니다. **실패하면** 서버에는 아직 한 문장도 보내지 않았습니다. "
-        "로그의 오브젝트를 확인하고, 다른 저장소(`repository`)로 새로 실행하거나 이 작업을 clear 하세요."
+        "백업을 내려받아 서명, 크기, 체크섬, 키를 모두 확인합니다. **실패하면** 서버에는 아직 한 문장도 보내지 "
+        "않았습니다. 로그의 오브젝트를 확인하고, 다른 저장소(`repository`)로 새로 실행하거나 이 작업을 clear 하세요."
     ),
     "help.load": (
         "테이블별로 적재합니다. **실패하면** 원인을 없앤 뒤 이 작업을 clear 하세요. 끝난 테이블은 건너뜁니다. "
         "되돌리려면 먼저 만든 안전 백업을 복원하세요."
     ),
     "help.verify_restore": (
-        "매니페스트의 모든 오브젝트가 있고 행 수가 같은지 확인합니다. **실패하면** 로그에 다른 것이 나열됩니다. "
-        "load 작업을 clear 하거나 안전 백업을 복원하세요."
+        "매니페스트의 모든 오브젝트가 있고 행 수가 같은지 확인합니다. **실패하면** 로그에 다른 것이 나열됩니다. load "
+        "작업을 clear 하거나 안전 백업을 복원하세요."
     ),
     # the restore's form
     "form.section.what": "무엇을",
@@ -86,7 +92,9 @@ KOREAN: dict[str, str] = {
     "form.environment.test": "시험 서버",
     "form.environment.production": "운영 서버 (승인 필요)",
     "form.backup": "백업",
-    "form.backup.help": "`latest`, 날짜 `YYYYMMDD`(그날의 가장 새 백업), 아이디 `YYYYMMDD_HHMMSS`, 또는 `daily/YYYYMMDD_HHMMSS`.",
+    "form.backup.help": (
+        "`latest`, 날짜 `YYYYMMDD`(그날의 가장 새 백업), 아이디 `YYYYMMDD_HHMMSS`, 또는 `daily/YYYYMMDD_HHMMSS`."
+    ),
     "form.repository": "저장소",
     "form.repository.help": "비워 두면 설정 순서대로 첫 번째로 쓸 수 있는 저장소에서 읽습니다.",
     "form.repository.any": "자동",
@@ -99,7 +107,9 @@ KOREAN: dict[str, str] = {
     "form.tables": "테이블",
     "form.tables.help": "한 줄에 하나씩 `데이터베이스.테이블`. 비워 두면 구성 요소 전체를 복원합니다.",
     "form.into_schema": "다른 스키마로",
-    "form.into_schema.help": "이름을 적으면 원본을 건드리지 않고 그 이름의 스키마로 복원합니다. 데이터베이스 하나에만 쓸 수 있습니다.",
+    "form.into_schema.help": (
+        "이름을 적으면 원본을 건드리지 않고 그 이름의 스키마로 복원합니다. 데이터베이스 하나에만 쓸 수 있습니다."
+    ),
     "form.dry_run": "계획만",
     "form.dry_run.help": "켜면 계획을 로그에 적고 끝납니다. 아무것도 바꾸지 않습니다.",
     "form.safety_backup": "안전 백업",
@@ -107,19 +117,27 @@ KOREAN: dict[str, str] = {
     "approve.subject": "{site} 운영 서버 복원을 승인하시겠습니까?",
     # the log
     "log.stage": "{stage} {component}: 파트 {parts}개, {bytes_in} → {bytes_out}, {seconds}, {rate}/s",
-    "log.warning": "주의: {warning}",
     "log.dry_run": "계획만 세우는 실행이므로 여기서 끝납니다.",
+    "log.nothing_overwritten": "복원이 덮어쓸 것이 없어 안전 백업이 필요하지 않습니다.",
     "log.approved": "{user} 님이 {time}에 승인했습니다.",
     "log.slack_failed": "Slack에 알리지 못했습니다({attempts}번 시도): {error}. 백업 결과에는 영향이 없습니다.",
     "log.slack_sent": "Slack에 알렸습니다.",
     "log.slack_off": "Slack 연결이 설정되지 않아 알리지 않습니다.",
     # errors of the operators
-    "error.run_failed": "실행이 실패했습니다: {tasks}. 이 작업은 알리기만 합니다. 실패한 작업을 고친 뒤 그 작업을 clear 하세요.",
-    "error.not_approved": (
-        "운영 복원의 승인 기록이 없습니다: approve 작업을 clear 하고 계획을 읽은 뒤 승인하세요. 아무것도 바꾸지 않았습니다."
+    "error.run_failed": (
+        "실행이 실패했습니다: {tasks}. 이 작업은 알리기만 합니다. 실패한 작업을 고친 뒤 그 작업을 clear 하세요."
     ),
-    "error.plan_changed": "승인한 뒤 계획이 다시 세워졌습니다: approve 작업을 clear 하고 새 계획을 승인하세요. 아무것도 바꾸지 않았습니다.",
-    "error.no_safety_backup": "안전 백업이 게시되지 않았습니다: safety_backup 작업을 clear 하세요. 아무것도 바꾸지 않았습니다.",
+    "error.not_approved": (
+        "운영 복원의 승인 기록이 없습니다: approve 작업을 clear 하고 계획을 읽은 뒤 승인하세요. 아무것도 바꾸지 "
+        "않았습니다."
+    ),
+    "error.plan_changed": (
+        "승인한 뒤 계획이 다시 세워졌습니다: approve 작업을 clear 하고 새 계획을 승인하세요. 아무것도 바꾸지 "
+        "않았습니다."
+    ),
+    "error.no_safety_backup": (
+        "안전 백업이 게시되지 않았습니다: safety_backup 작업을 clear 하세요. 아무것도 바꾸지 않았습니다."
+    ),
     "error.unknown": "메시지 없이 끝났습니다(강제 종료, 시간 초과 또는 거절): 로그를 보세요.",
     # Slack
     "slack.backup.succeeded": "✅ {site} 백업 완료",
@@ -179,40 +197,40 @@ ENGLISH: dict[str, str] = {
         "are kept and nothing is dumped again."
     ),
     "help.encrypt": (
-        "**When it fails** check the recipients (public keys) or the password's connection, then clear this task: it goes "
-        "on from the finished parts."
+        "**When it fails** check the recipients (public keys) or the password's connection, then clear this task: it "
+        "goes on from the finished parts."
     ),
     "help.upload": (
-        "**When it fails** its log names the repository. Check the network, the permissions and the space there, and clear "
-        "this task alone: parts that arrived are not sent again."
+        "**When it fails** its log names the repository. Check the network, the permissions and the space there, and "
+        "clear this task alone: parts that arrived are not sent again."
     ),
     "help.verify": (
         "**When it fails** its log names the missing or damaged object and its repository. Clear the upload of that "
         "component: it sends what is wrong again, and this task follows."
     ),
     "help.publish": (
-        "**When it fails** check the signing key and the right to write to the repositories, then clear this task. A set "
-        "without a manifest is never used by a restore."
+        "**When it fails** check the signing key and the right to write to the repositories, then clear this task. A "
+        "set without a manifest is never used by a restore."
     ),
     "help.notify": (
-        "Reports the result to Slack. **When it is red** it is not this task that failed but one before it: its log says "
-        "which. A Slack that can't be reached is a warning in the log, nothing more."
+        "Reports the result to Slack. **When it is red** it is not this task that failed but one before it: its log "
+        "says which. A Slack that can't be reached is a warning in the log, nothing more."
     ),
     "help.plan": (
-        "Validates the parameters and writes to its log what will be overwritten and how long it should take. **When it "
-        "fails** correct the parameter its log names and trigger a new run. Nothing has been changed yet."
+        "Validates the parameters and writes to its log what will be overwritten and how long it should take. **When "
+        "it fails** correct the parameter its log names and trigger a new run. Nothing has been changed yet."
     ),
     "help.approve": (
         "A person has to agree before production is overwritten: read the plan, then approve or reject it. **When it "
         "fails** it was rejected or nobody answered in time: trigger a new run."
     ),
     "help.fetch": (
-        "Brings the set here and checks signature, sizes, checksums and key. **When it fails** no statement has reached the "
-        "server. Look at the object its log names; run again from another `repository`, or clear this task."
+        "Brings the set here and checks signature, sizes, checksums and key. **When it fails** no statement has "
+        "reached the server. Look at the object its log names; run again from another `repository`, or clear this task."
     ),
     "help.load": (
-        "Loads table by table. **When it fails** remove the cause and clear this task: finished tables are skipped. To go "
-        "back, restore the safety backup that was taken before."
+        "Loads table by table. **When it fails** remove the cause and clear this task: finished tables are skipped. To "
+        "go back, restore the safety backup that was taken before."
     ),
     "help.verify_restore": (
         "Every object of the manifest has to exist and row counts have to match. **When it fails** its log lists what "
@@ -243,15 +261,19 @@ ENGLISH: dict[str, str] = {
     "form.tables": "Tables",
     "form.tables.help": "One `database.table` a line. Left empty, everything in the components.",
     "form.into_schema": "Into another schema",
-    "form.into_schema.help": "A name here leaves the original alone and restores into a schema of that name. One database only.",
+    "form.into_schema.help": (
+        "A name here leaves the original alone and restores into a schema of that name. One database only."
+    ),
     "form.dry_run": "Plan only",
     "form.dry_run.help": "Writes the plan to the log and ends there. Changes nothing.",
     "form.safety_backup": "Safety backup",
-    "form.safety_backup.help": "Saves what a production restore will overwrite, before it does. Leave it on unless every minute counts.",
+    "form.safety_backup.help": (
+        "Saves what a production restore will overwrite, before it does. Leave it on unless every minute counts."
+    ),
     "approve.subject": "Approve the restore to {site}'s production server?",
     "log.stage": "{stage} {component}: {parts} parts, {bytes_in} → {bytes_out}, {seconds}, {rate}/s",
-    "log.warning": "Warning: {warning}",
     "log.dry_run": "This run was to plan only: it ends here.",
+    "log.nothing_overwritten": "The restore overwrites nothing: there is no need of a safety backup.",
     "log.approved": "Approved by {user} at {time}.",
     "log.slack_failed": "Slack could not be told ({attempts} attempts): {error}. The backup is none the worse for it.",
     "log.slack_sent": "Slack was told.",
@@ -260,13 +282,16 @@ ENGLISH: dict[str, str] = {
         "The run failed: {tasks}. This task only reports it. Put right what failed and clear that task."
     ),
     "error.not_approved": (
-        "There is no approval on record for this production restore: clear the task approve, read the plan and approve it. "
-        "Nothing was changed."
+        "There is no approval on record for this production restore: clear the task approve, read the plan and approve "
+        "it. Nothing was changed."
     ),
     "error.plan_changed": (
-        "The plan was made anew after it was approved: clear the task approve and approve the new one. Nothing was changed."
+        "The plan was made anew after it was approved: clear the task approve and approve the new one. Nothing was "
+        "changed."
     ),
-    "error.no_safety_backup": "The safety backup was not published: clear the tasks of safety_backup. Nothing was changed.",
+    "error.no_safety_backup": (
+        "The safety backup was not published: clear the tasks of safety_backup. Nothing was changed."
+    ),
     "error.unknown": "It ended without a message (killed, timed out or rejected): see its log.",
     "slack.backup.succeeded": "✅ {site} backup complete",
     "slack.backup.failed": "❌ {site} backup failed",

@@ -59,3 +59,8 @@ def bullets(title: str, lines: Sequence[str]) -> Block:
 def context(mrkdwn: str) -> Block:
     """Small print."""
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": cut(mrkdwn, TEXT_CHARACTERS)}]}
+
+
+def divider() -> Block:
+    """A line."""
+    return {"type": "divider"}

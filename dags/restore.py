@@ -1,0 +1,39 @@
+"""### Restore
+
+**Why.** Brings a published backup back: to the test server for a look, or to production after a loss. The promise is
+four hours from loss to service; the plan says how long this one should take.
+
+**When.** By hand: *Trigger*, fill in the form. Without a change it restores the newest backup to the test server.
+
+**What.** `plan` checks every parameter and writes down what will be overwritten. With *plan only* it ends there.
+`approve` shows the plan to a person before production is touched; `safety_backup` then saves what will be replaced.
+`fetch` brings the set here and proves it (signature, sizes, checksums, key) before the first statement reaches the
+server. `load` goes table by table, `verify_restore` compares objects and row counts with the manifest, `notify` tells
+Slack.
+
+**When it fails.** Open the red task before `notify`: its help says what to do. A failed `load` that is retried goes on
+with the tables that are missing. To go back, run this DAG again with the safety backup's name as *backup*
+(`safety/YYYYMMDD_HHMMSS`). A rejected approval is a failed run: nothing was changed.
+"""
+
+from airflow.sdk import DAG
+
+from spoqplus_backup.flows.restore import restore
+from spoqplus_backup.flows.restore_form import restore_params
+from spoqplus_backup.flows.tasks import default_args
+from spoqplus_backup.messages import text
+from spoqplus_backup.sites import sites
+
+for settings in sites():
+    with DAG(
+        dag_id=f"{settings.site}_restore",
+        dag_display_name=text(settings.language, "restore.dag", site=settings.site),
+        description=text(settings.language, "restore.description"),
+        doc_md=__doc__,
+        schedule=None,
+        max_active_runs=1,
+        params=restore_params(settings),
+        default_args=default_args(settings),
+        tags=["restore", settings.site],
+    ):
+        restore(settings)

@@ -1,0 +1,1 @@
+"""Task groups that the DAGs share: the backup chain and the restore chain."""

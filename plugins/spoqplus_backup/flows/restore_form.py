@@ -1,0 +1,62 @@
+"""The restore's trigger form: sections, drop-downs and help in the site's language.
+
+The UI and the REST API check only types and enumerations, and the API takes extra keys: the plan task validates all of
+it again.
+"""
+
+from typing import Any
+
+from airflow.sdk import Param
+
+from spoqplus_backup.core.run import component_names
+from spoqplus_backup.core.settings import Settings
+from spoqplus_backup.messages import component_label, text
+
+
+def restore_params(settings: Settings) -> dict[str, Param]:
+    """The parameters of a site's restore."""
+    language = settings.language
+
+    def param(name: str, section: str, default: object, **schema: Any) -> Param:
+        return Param(
+            default,
+            title=text(language, f"form.{name}"),
+            description_md=text(language, f"form.{name}.help"),
+            section=text(language, f"form.section.{section}"),
+            **schema,
+        )
+
+    components = component_names(settings)
+    repositories = [repository.name for repository in settings.repositories]
+    return {
+        "environment": param(
+            "environment",
+            "where",
+            "test",
+            type="string",
+            enum=["test", "production"],
+            values_display={name: text(language, f"form.environment.{name}") for name in ("test", "production")},
+        ),
+        "into_schema": param("into_schema", "where", None, type=["null", "string"], maxLength=64),
+        "backup": param("backup", "what", "latest", type="string", minLength=1),
+        "repository": param(
+            "repository",
+            "what",
+            None,
+            type=["null", "string"],
+            enum=[None, *repositories],
+            values_display={"null": text(language, "form.repository.any")} | {name: name for name in repositories},
+        ),
+        "components": param(
+            "components",
+            "what",
+            ["database"],
+            type=["array", "null"],
+            items={"type": "string"},
+            examples=list(components),
+            values_display={name: component_label(language, name) for name in components},
+        ),
+        "tables": param("tables", "what", [], type=["array", "null"], items={"type": "string"}),
+        "dry_run": param("dry_run", "how", False, type="boolean"),
+        "safety_backup": param("safety_backup", "how", True, type="boolean"),
+    }

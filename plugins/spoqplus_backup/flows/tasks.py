@@ -1,0 +1,38 @@
+"""What every task of a flow has in common: its names in the UI, its help, its retries and its queue."""
+
+from datetime import timedelta
+from typing import Any
+
+from spoqplus_backup.core.settings import Settings
+from spoqplus_backup.messages import text
+
+# A stage works through a terabyte at 25 MB/s in this time; what hangs is ended much earlier by its own stall limit.
+DATA_TIMEOUT = timedelta(hours=12)
+SHORT_TIMEOUT = timedelta(minutes=30)
+
+
+def default_args(settings: Settings) -> dict[str, Any]:
+    """The `default_args` of every DAG of a site. One queue: all tasks of a chain need the same staging disk."""
+    return {
+        "owner": settings.airflow.owner,
+        "queue": settings.airflow.queue,
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": DATA_TIMEOUT,
+    }
+
+
+def named(settings: Settings, stage: str) -> dict[str, Any]:
+    """The id of a stage's task, its name and its help in the site's language."""
+    return {
+        "task_id": stage,
+        "task_display_name": text(settings.language, f"stage.{stage}"),
+        "doc_md": text(settings.language, f"help.{stage}"),
+    }
+
+
+def stage(settings: Settings, name: str) -> dict[str, Any]:
+    """`named`, and the site: what every operator of ours takes."""
+    return named(settings, name) | {"site": settings.site}

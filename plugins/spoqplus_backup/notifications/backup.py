@@ -1,0 +1,80 @@
+"""The message about a backup."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spoqplus_backup.core.progress import human_bytes
+from spoqplus_backup.messages import Language, component_label, duration, text
+from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header
+from spoqplus_backup.notifications.report import RunReport, coordinates_line, failure_block, run_link
+from spoqplus_backup.notifications.slack import Message
+
+STAGES = ("dump", "compress", "encrypt", "upload")
+
+
+def backup_message(report: RunReport, published: Mapping[str, Any] | None) -> Message:
+    """What was published, or what failed.
+
+    Args:
+        report: how the run ended.
+        published: `core.publish.Published` as JSON; None when the run did not get that far.
+    """
+    outcome = "succeeded" if report.succeeded else "failed"
+    title = text(report.language, f"slack.backup.{outcome}", site=report.site)
+    blocks = [header(title)]
+    if not report.succeeded:
+        blocks.append(failure_block(report))
+    if published is not None:
+        blocks += _published_blocks(report, published)
+    blocks += [divider(), context(_footer(report, published))]
+    return Message(text=f"{title} {published['set']}" if published else title, blocks=blocks)
+
+
+def _published_blocks(report: RunReport, published: Mapping[str, Any]) -> list[Block]:
+    language = report.language
+    sizes = f"{human_bytes(published['stored_bytes'])} / {human_bytes(published['raw_bytes'])}"
+    blocks = [
+        fields(
+            [
+                (text(language, "slack.set"), f"`{escape(published['set'])}`"),
+                (text(language, "slack.duration"), duration(language, report.seconds)),
+                (text(language, "slack.size"), sizes),
+                (text(language, "slack.change"), _change(language, published)),
+            ]
+        ),
+        bullets(
+            text(language, "slack.components"),
+            [_component(language, component) for component in published["components"]],
+        ),
+    ]
+    if warnings := published["warnings"]:
+        blocks.append(bullets(text(language, "slack.warnings"), [escape(warning) for warning in warnings]))
+    return blocks
+
+
+def _change(language: Language, published: Mapping[str, Any]) -> str:
+    before = published["previous_stored_bytes"]
+    if not before:
+        return text(language, "slack.first")
+    difference = published["stored_bytes"] - before
+    return f"{difference / before:+.1%} ({'+' if difference >= 0 else '-'}{human_bytes(abs(difference))})"
+
+
+def _component(language: Language, component: Mapping[str, Any]) -> str:
+    seconds = component["seconds"]
+    times = [
+        f"{text(language, f'stage.{stage}')} {duration(language, seconds[stage])}"
+        for stage in STAGES
+        if stage in seconds
+    ]
+    sizes = f"{human_bytes(component['raw_bytes'])} → {human_bytes(component['stored_bytes'])}"
+    return " · ".join([f"{escape(component_label(language, component['name']))} {sizes}", *times])
+
+
+def _footer(report: RunReport, published: Mapping[str, Any] | None) -> str:
+    parts = [run_link(report)]
+    if published is not None:
+        parts.append(escape(published["server"]))
+        if line := coordinates_line(published["coordinates"]):
+            parts.append(f"{text(report.language, 'slack.coordinates')} `{escape(line)}`")
+    return " · ".join(parts)

@@ -1,0 +1,72 @@
+"""The message about a restore."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spoqplus_backup.core.progress import human_bytes
+from spoqplus_backup.messages import component_label, duration, text
+from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header
+from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
+from spoqplus_backup.notifications.slack import Message
+
+STAGES = ("fetch", "load", "verify_restore")
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What the tasks of a restore left in XCom, each None when the run did not get there.
+
+    `plan` sums up the plan, `approval` is Airflow's answer of a person, `safety` the published safety backup, `stages`
+    the summaries of fetch, load and verify_restore by name.
+    """
+
+    plan: Mapping[str, Any] | None = None
+    approval: Mapping[str, Any] | None = None
+    safety: Mapping[str, Any] | None = None
+    stages: Mapping[str, Mapping[str, Any] | None] | None = None
+
+
+def restore_message(report: RunReport, restored: Restored) -> Message:
+    """What was restored to where, or what failed."""
+    outcome = "succeeded" if report.succeeded else "failed"
+    title = text(report.language, f"slack.restore.{outcome}", site=report.site)
+    blocks = [header(title)]
+    if not report.succeeded:
+        blocks.append(failure_block(report))
+    if restored.plan is not None:
+        blocks += _plan_blocks(report, restored, restored.plan)
+    blocks += [divider(), context(run_link(report))]
+    return Message(text=f"{title} {restored.plan['backup']}" if restored.plan else title, blocks=blocks)
+
+
+def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any]) -> list[Block]:
+    language = report.language
+    environment = text(language, f"form.environment.{plan['environment']}")
+    objective = text(language, "slack.rto", hours=f"{plan['rto_seconds'] / 3600:g}")
+    pairs = [
+        (text(language, "slack.set"), f"`{escape(plan['backup'])}` ({escape(plan['repository'])})"),
+        (text(language, "slack.environment"), f"{environment}\n{escape(plan['target'])}"),
+        (text(language, "slack.duration"), f"{duration(language, report.seconds)} ({objective})"),
+        (
+            text(language, "slack.components"),
+            ", ".join(escape(component_label(language, name)) for name in plan["components"]),
+        ),
+    ]
+    if restored.approval is not None:
+        who = (restored.approval["responded_by_user"] or {}).get("name", "?")
+        pairs.append((text(language, "slack.approved_by"), escape(who)))
+    if restored.safety is not None:
+        pairs.append((text(language, "slack.safety_set"), f"`{escape(restored.safety['set'])}`"))
+    blocks = [fields(pairs)]
+    done = [
+        f"{text(language, f'stage.{name}')} {duration(language, summary['seconds'])}"
+        + (f" · {human_bytes(summary['bytes_out'])}" if summary["bytes_out"] else "")
+        for name in STAGES
+        if (summary := (restored.stages or {}).get(name)) is not None
+    ]
+    if done:
+        blocks.append(bullets(text(language, "slack.stages"), done))
+    if plan["warnings"]:
+        blocks.append(bullets(text(language, "slack.warnings"), [escape(warning) for warning in plan["warnings"]]))
+    return blocks

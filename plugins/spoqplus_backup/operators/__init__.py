@@ -1,0 +1,1 @@
+"""The operators: thin Airflow faces of `core`, one per stage."""

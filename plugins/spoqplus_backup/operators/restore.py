@@ -1,0 +1,175 @@
+"""The restore chain's operators: plan, fetch, load, verify. The approval between them is Airflow's own."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.bases.skipmixin import SkipMixin
+from airflow.sdk.exceptions import AirflowSkipException
+
+from spoqplus_backup.core.errors import PermanentError
+from spoqplus_backup.messages import text
+from spoqplus_backup.operators.base import SiteOperator, log_summary, run_name
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest
+    from spoqplus_backup.core.settings import Settings
+    from spoqplus_backup.hooks import AirflowConnections
+
+log = logging.getLogger(__name__)
+
+APPROVE = "Approve"  # the option of Airflow's ApprovalOperator
+PRODUCTION = "production"
+MARKDOWN_KEY = "markdown"  # XCom of the plan task: the plan as a person reads it
+
+
+class PlanRestoreOperator(SiteOperator, SkipMixin):
+    """Validates every parameter of the run, writes the plan down, and skips what this restore does not need.
+
+    A restore to the test server needs neither approval nor safety backup; a dry run needs nothing more at all.
+
+    :param approve_task_id: the task that asks a person.
+    :param safety_group_id: the task group that saves what will be replaced.
+    """
+
+    inherits_from_skipmixin = True
+    template_fields: Sequence[str] = ("approve_task_id", "safety_group_id")
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, approve_task_id: str, safety_group_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.approve_task_id = approve_task_id
+        self.safety_group_id = safety_group_id
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Plan. The result is pushed before the skipping, which ends the task."""
+        from spoqplus_backup.core.recovery.plan import make_plan, validate_request
+
+        request = validate_request(settings, context["params"])
+        plan = make_plan(settings, connections, request, run_name(context))
+        markdown = plan.to_markdown(settings.language)
+        log.info("%s", markdown)
+        ti = context["ti"]
+        ti.xcom_push(key=MARKDOWN_KEY, value=markdown)
+        ti.xcom_push(key="return_value", value=_summary(plan))
+        if request.dry_run:
+            log.info("%s", text(settings.language, "log.dry_run"))
+        self.skip(
+            ti, [task for task in self.get_flat_relatives(upstream=False) if not self._needs(request, task.task_id)]
+        )
+
+    def _needs(self, request: "RestoreRequest", task_id: str) -> bool:
+        if request.dry_run:
+            return False
+        if task_id == self.approve_task_id:
+            return request.environment == PRODUCTION
+        if task_id.startswith(f"{self.safety_group_id}."):
+            return request.environment == PRODUCTION and request.safety_backup
+        return True
+
+
+def _summary(plan: "RestorePlan") -> dict[str, Any]:
+    return {
+        "environment": plan.request.environment,
+        "backup": plan.backup,
+        "repository": plan.repository,
+        "target": plan.target,
+        "components": [component.name for component in plan.components],
+        "overwrites": len(plan.overwrites),
+        "objects": plan.objects,
+        "rows": plan.rows,
+        "fetch_bytes": plan.fetch_bytes,
+        "sql_bytes": plan.sql_bytes,
+        "seconds": plan.seconds,
+        "rto_seconds": plan.rto_seconds,
+        "warnings": list(plan.warnings),
+    }
+
+
+class SafetyPreflightOperator(SiteOperator):
+    """Preflight of the backup of what the plan will overwrite; skipped, with the backup, when that is nothing."""
+
+    ui_color = "#e8f0fe"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Connect, check, claim."""
+        from spoqplus_backup.core.recovery.plan import load_plan
+        from spoqplus_backup.core.recovery.restore import safety_preflight
+
+        run = run_name(context)
+        plan = load_plan(settings, run)
+        report = safety_preflight(settings, connections, plan, run, context["dag_run"].run_after)
+        if report is None:
+            raise AirflowSkipException(text(settings.language, "log.nothing_overwritten"))
+        return report.model_dump(mode="json")
+
+
+class FetchOperator(SiteOperator):
+    """Brings the set here and proves it: signature, sizes, checksums, key. Nothing reaches the server."""
+
+    ui_color = "#e4f7fb"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Fetch."""
+        from spoqplus_backup.core.recovery.plan import load_plan
+        from spoqplus_backup.core.recovery.restore import fetch
+
+        return log_summary(settings, fetch(settings, connections, load_plan(settings, run_name(context))))
+
+
+class LoadOperator(SiteOperator):
+    """Loads the set, table by table; finished tables are skipped when it is retried, not when it was cleared.
+
+    It looks once more at what stands before production: an approval of this very plan, and the safety backup. A task
+    that was marked as a success or skipped by hand, or a plan that was made anew, does not count.
+
+    :param plan_task_id: the task that made the plan.
+    :param approve_task_id: the task whose XCom says who approved it, and when.
+    :param safety_task_id: the task that published the safety backup.
+    """
+
+    template_fields: Sequence[str] = ("plan_task_id", "approve_task_id", "safety_task_id")
+    ui_color = "#fad2cf"
+
+    def __init__(self, *, plan_task_id: str, approve_task_id: str, safety_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan_task_id = plan_task_id
+        self.approve_task_id = approve_task_id
+        self.safety_task_id = safety_task_id
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Load."""
+        from spoqplus_backup.core.recovery.plan import load_plan
+        from spoqplus_backup.core.recovery.restore import load_set
+
+        plan = load_plan(settings, run_name(context))
+        if plan.request.environment == PRODUCTION:
+            self._check_agreed(context, settings, plan)
+        return log_summary(settings, load_set(settings, connections, plan, generation=context["ti"].max_tries))
+
+    def _check_agreed(self, context: "Context", settings: "Settings", plan: "RestorePlan") -> None:
+        ti = context["ti"]
+        approval = ti.xcom_pull(task_ids=self.approve_task_id)
+        if not approval or approval["chosen_options"] != [APPROVE]:
+            raise PermanentError(text(settings.language, "error.not_approved"))
+        if approval["responded_at"] < plan.made_at:
+            raise PermanentError(text(settings.language, "error.plan_changed"))
+        if plan.request.safety_backup and plan.overwrites and not ti.xcom_pull(task_ids=self.safety_task_id):
+            raise PermanentError(text(settings.language, "error.no_safety_backup"))
+        user = (approval["responded_by_user"] or {}).get("name", "?")
+        log.info("%s", text(settings.language, "log.approved", user=user, time=approval["responded_at"].isoformat()))
+
+
+class VerifyRestoreOperator(SiteOperator):
+    """Compares the target with the manifest: every object exists, row counts match."""
+
+    ui_color = "#e6f4ea"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Verify."""
+        from spoqplus_backup.core.recovery.plan import load_plan
+        from spoqplus_backup.core.recovery.restore import verify_restored
+
+        return log_summary(settings, verify_restored(settings, connections, load_plan(settings, run_name(context))))
