@@ -49,7 +49,7 @@ first_known() { # the first of these packages that is installed, else that this 
         if [ -z "$(missing_of "$name")" ]; then echo "$name" && return; fi
     done
     for name in "$@"; do
-        if apt-cache policy "$name" 2>/dev/null | grep -q '^  Candidate: [^(]'; then echo "$name" && return; fi
+        if apt-cache policy "$name" 2>/dev/null | grep '^  Candidate: [^(]' >/dev/null; then echo "$name" && return; fi
     done
 }
 
