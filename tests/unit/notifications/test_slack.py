@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from slack_sink import SlackSink
 from spoqplus_backup.notifications.slack import Message, send
-from support.slack_sink import SlackSink
 
 MESSAGE = Message(text="백업 완료", blocks=[{"type": "divider"}])
 
