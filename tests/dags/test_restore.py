@@ -1,0 +1,104 @@
+"""The restore, task by task, and its form."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, Param
+
+ReadDags = Callable[..., DagBag]
+
+
+@pytest.fixture
+def dag(read_dags: ReadDags) -> DAG:
+    return read_dags("restore: {approval_hours: 2}").dags["spoqplus_restore"]
+
+
+def test_structure(dag: DAG) -> None:
+    assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
+        "plan": {"approve", "safety_backup.preflight"},
+        "approve": {"safety_backup.preflight", "fetch"},
+        "safety_backup.preflight": {"safety_backup.database.dump"},
+        "safety_backup.database.dump": {"safety_backup.database.compress"},
+        "safety_backup.database.compress": {"safety_backup.database.encrypt"},
+        "safety_backup.database.encrypt": {"safety_backup.database.upload"},
+        "safety_backup.database.upload": {"safety_backup.verify"},
+        "safety_backup.verify": {"safety_backup.publish"},
+        "safety_backup.publish": {"fetch"},
+        "fetch": {"load"},
+        "load": {"verify_restore"},
+        "verify_restore": {"notify"},
+        "notify": set(),
+    }
+
+
+def test_nothing_but_fetch_and_notify_runs_after_a_task_that_did_not_succeed(dag: DAG) -> None:
+    rules = {task.task_id: task.trigger_rule.value for task in dag.tasks if task.trigger_rule != "all_success"}
+    assert rules == {"fetch": "none_failed", "notify": "all_done"}
+
+
+def test_the_safety_backup_is_a_set_of_its_own_cadence(dag: DAG) -> None:
+    stages = [task for task in dag.tasks if hasattr(task, "preflight_task_id")]
+    assert {task.task_id for task in stages} == {
+        task.task_id for task in dag.tasks if task.task_id.startswith("safety_backup.")
+    } - {"safety_backup.preflight"}
+    assert {(task.cadence, task.preflight_task_id) for task in stages} == {("safety", "safety_backup.preflight")}
+    assert [task.outlets for task in stages] == [[]] * len(stages)
+
+
+def test_the_approval_shows_the_plan_and_waits_as_long_as_configured(dag: DAG) -> None:
+    approve = dag.get_task("approve")
+    assert "xcom_pull(task_ids='plan', key='markdown')" in approve.body
+    assert approve.response_timeout == timedelta(hours=2)
+    assert approve.fail_on_reject is True
+    assert approve.defaults is None
+    assert approve.subject == "spoqplus 운영 서버 복원을 승인하시겠습니까?"
+
+
+def test_it_is_only_started_by_hand(dag: DAG) -> None:
+    assert dag.timetable.can_be_scheduled is False
+
+
+def form(dag: DAG) -> dict[str, Param]:
+    return {name: dag.params.get_param(name) for name in dag.params}
+
+
+def test_the_form_restores_the_newest_backup_to_the_test_server_unless_told_otherwise(dag: DAG) -> None:
+    assert dag.params.dump() == {
+        "environment": "test",
+        "into_schema": None,
+        "backup": "latest",
+        "repository": None,
+        "components": ["database"],
+        "tables": [],
+        "dry_run": False,
+        "safety_backup": True,
+    }
+
+
+def test_the_form_has_drop_downs(dag: DAG) -> None:
+    params = form(dag)
+    assert params["environment"].schema["enum"] == ["test", "production"]
+    assert params["environment"].schema["values_display"]["production"] == "운영 서버 (승인 필요)"
+    assert params["repository"].schema["enum"] == [None, "local", "s3"]
+    assert params["components"].schema["examples"] == [
+        "database",
+        "accounts",
+        "critical_tables",
+        "face_encodings",
+    ]
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_every_field_is_explained(read_dags: ReadDags, language: str) -> None:
+    params = form(read_dags(f"language: {language}").dags["spoqplus_restore"])
+    for name, param in params.items():
+        for part in ("title", "description_md", "section"):
+            assert param.schema[part], f"{name} has no {part}"
+            korean = any("가" <= letter <= "힣" for letter in param.schema[part])
+            assert korean == (language == "ko"), f"{name}: {part}"
+
+
+def test_an_empty_form_is_valid(dag: DAG) -> None:
+    dag.params.validate()
