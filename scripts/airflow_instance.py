@@ -5,9 +5,11 @@ database. Everything it writes is under `home`. Talks to its own REST API with t
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +26,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 POLL_SECONDS = 0.25
 STOP_SECONDS = 15.0
 START_SECONDS = 120.0
+TEMPLATES = PROJECT / "build" / "airflow-db"  # empty databases: to migrate one takes as long as the rest of a start
+ADMIN = "admin"
 RUN_ENDED = frozenset({"success", "failed"})
 
 T = TypeVar("T")
@@ -63,11 +67,11 @@ class AirflowInstance:
     ) -> None:
         self.home = home
         self.port = port or free_port()
-        self.users = dict(users or {"admin": "admin"})
+        self.users = dict(users or {ADMIN: "admin"})
         self.passwords = {name: secrets.token_urlsafe(12) for name in self.users}
         self._env = self._environment(dags, plugins) | dict(env)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._token: str | None = None
+        self._tokens: dict[str, str] = {}
 
     def _environment(self, dags: Path, plugins: Path) -> dict[str, str]:
         settings = {
@@ -112,7 +116,7 @@ class AirflowInstance:
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "passwords.json").write_text(json.dumps(self.passwords))
         (self.home / "passwords.json").chmod(0o600)
-        self._migrate()
+        self._make_database()
         try:
             for name in ("api-server", "scheduler", "dag-processor"):
                 self._processes[name] = self._launch(name)
@@ -120,6 +124,21 @@ class AirflowInstance:
         except BaseException:
             self.stop()
             raise
+
+    def _make_database(self) -> None:
+        database = self.home / "airflow.db"
+        made_from = hashlib.sha256((PROJECT / "requirements.txt").read_bytes()).hexdigest()[:16]
+        template = TEMPLATES / f"{made_from}.db"
+        if not database.exists() and template.exists():
+            shutil.copyfile(template, database)
+            return
+        is_new = not database.exists()
+        self._migrate()
+        if is_new:
+            TEMPLATES.mkdir(parents=True, exist_ok=True)
+            aside = template.with_suffix(f".{os.getpid()}")
+            shutil.copyfile(database, aside)
+            aside.rename(template)
 
     def _migrate(self) -> None:
         with (self.home / "migrate.log").open("wb") as output:
@@ -136,7 +155,8 @@ class AirflowInstance:
     def _launch(self, name: str) -> subprocess.Popen[bytes]:
         with self.output(name).open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "airflow", name],
+                # it ends with the thread that started it, even when that was killed
+                ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", "airflow", name],
                 env=self._env,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
@@ -204,21 +224,21 @@ class AirflowInstance:
             content = response.read()
         return json.loads(content) if content else None
 
-    def token(self, user: str = "admin") -> str:
+    def token(self, user: str = ADMIN) -> str:
         """A bearer token for the API."""
         body = {"username": user, "password": self.passwords[user]}
         return str(self._http("POST", "/auth/token", body, token=None)["access_token"])
 
-    def request(self, method: str, path: str, body: object = None) -> Any:
-        """Call the API as the administrator; `path` starts after `/api/v2`. Returns the decoded answer.
+    def request(self, method: str, path: str, body: object = None, *, user: str = ADMIN) -> Any:
+        """Call the API as a user; `path` starts after `/api/v2`. Returns the decoded answer.
 
         Raises:
             AirflowError: an HTTP error, with the server's explanation.
         """
-        if self._token is None:
-            self._token = self.token()
+        if user not in self._tokens:
+            self._tokens[user] = self.token(user)
         try:
-            return self._http(method, f"/api/v2{path}", body, token=self._token)
+            return self._http(method, f"/api/v2{path}", body, token=self._tokens[user])
         except urllib.error.HTTPError as error:
             explanation = error.read().decode("utf-8", "replace")
             raise AirflowError(f"{method} {path}: HTTP {error.code}: {explanation}") from error
@@ -306,11 +326,13 @@ class AirflowInstance:
         """Mark a task as `success`, `failed` or `skipped`, as a person does in the UI."""
         self.request("PATCH", f"{self._run_path(dag_id, run_id)}/taskInstances/{task_id}", {"new_state": state})
 
-    def answer(self, dag_id: str, run_id: str, task_id: str, option: str, seconds: float = 60) -> None:
-        """Wait until an approval is asked for, and answer `Approve` or `Reject`."""
+    def answer(
+        self, dag_id: str, run_id: str, task_id: str, option: str, *, user: str = ADMIN, seconds: float = 60
+    ) -> None:
+        """Wait until an approval is asked for, and answer `Approve` or `Reject` as a user."""
         self.wait_for_task(dag_id, run_id, task_id, {"awaiting_input"}, seconds)
         path = f"{self._run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
-        self.request("PATCH", path, {"chosen_options": [option], "params_input": {}})
+        self.request("PATCH", path, {"chosen_options": [option], "params_input": {}}, user=user)
 
     def approval(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         """What a person who has to approve is shown: `subject`, `body`."""
