@@ -22,6 +22,7 @@ TAIL_BYTES = 16384
 
 _INSERT = b"INSERT INTO "
 _END_OF_STATEMENT = b";\n"
+_SEMICOLON = ord(";")
 _AFTER_ROWS = (b"\n", b"/*", b"--", b"UNLOCK", b"SET ", b"DELIMITER ")
 _LOOKAHEAD = max(map(len, (_INSERT, *_AFTER_ROWS)))
 _FOOTER = b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE"
@@ -158,7 +159,7 @@ class Cutter:
     def _scan_rows(self, data: bytes) -> int:
         written = position = 0
         while True:
-            end = data.find(_END_OF_STATEMENT, position)
+            end = self._statement_end(data, position)
             if end < 0 or end + len(_END_OF_STATEMENT) + _LOOKAHEAD > len(data):
                 keep = len(data) - data.endswith(b";") if end < 0 else end
                 self._open.rows += self._counter.feed(data, position, keep)
@@ -179,6 +180,15 @@ class Cutter:
                 self._write(memoryview(data)[written:end])
                 written = end
                 self._cut()
+
+    def _statement_end(self, data: bytes, position: int) -> int:
+        """Where the next `;` and newline stand; -1 when they are not in the data."""
+        if self._counter.row_a_line:
+            return data.find(_END_OF_STATEMENT, position)
+        end = data.find(b"\n", position)  # newlines are rare here, and one byte is found much faster than two
+        while end > 0 and data[end - 1] != _SEMICOLON:
+            end = data.find(b"\n", end + 1)
+        return end - 1 if end > 0 else -1
 
     def _scan_program(self, data: bytes) -> int:
         end = data.find(b"\n") + 1
