@@ -22,7 +22,7 @@ class Message:
     blocks: list[dict[str, Any]]
 
 
-def send(connection: str, message: Message, wait_seconds: float = FIRST_WAIT_SECONDS) -> str | None:
+def send(connection: str, message: Message) -> str | None:
     """Send to the incoming webhook of an Airflow connection, three times at most.
 
     Never raises: returns None when Slack took it, otherwise why the last attempt failed.
@@ -38,7 +38,7 @@ def send(connection: str, message: Message, wait_seconds: float = FIRST_WAIT_SEC
             reason = str(redact(f"{type(error).__name__}: {error}"))
             log.info("Attempt %d of %d to reach Slack failed: %s", attempt, ATTEMPTS, reason)
             if attempt < ATTEMPTS:
-                time.sleep(wait_seconds * 2 ** (attempt - 1))
+                time.sleep(FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
         else:
             return None
     return reason
