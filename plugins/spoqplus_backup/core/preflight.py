@@ -26,8 +26,23 @@ ID_FORMAT = "%Y%m%d_%H%M%S"
 
 # What a backup needs; any of a tuple will do.
 _NEEDED: Mapping[Flavour, tuple[tuple[str, ...], ...]] = {
-    "mysql": (("SELECT",), ("SHOW VIEW",), ("TRIGGER",), ("EVENT",), ("RELOAD", "FLUSH_TABLES"), ("REPLICATION CLIENT",), ("BACKUP_ADMIN",)),
-    "mariadb": (("SELECT",), ("SHOW VIEW",), ("TRIGGER",), ("EVENT",), ("RELOAD",), ("BINLOG MONITOR", "REPLICATION CLIENT", "SUPER")),
+    "mysql": (
+        ("SELECT",),
+        ("SHOW VIEW",),
+        ("TRIGGER",),
+        ("EVENT",),
+        ("RELOAD", "FLUSH_TABLES"),
+        ("REPLICATION CLIENT",),
+        ("BACKUP_ADMIN",),
+    ),
+    "mariadb": (
+        ("SELECT",),
+        ("SHOW VIEW",),
+        ("TRIGGER",),
+        ("EVENT",),
+        ("RELOAD",),
+        ("BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"),
+    ),
 }
 
 # What a server should have for its logs to be of use, and what it costs when it has not.
@@ -171,7 +186,9 @@ def _check_privileges(connection: server.Connection, flavour: Flavour) -> None:
 
 def _encryption_warnings(settings: Settings) -> list[str]:
     if settings.encryption.scheme == "openssl":
-        return ["encryption.scheme is openssl: whoever can write backups can read them too. age is the stronger choice."]
+        return [
+            "encryption.scheme is openssl: whoever can write backups can read them too. age is the stronger choice."
+        ]
     if len(settings.encryption.recipients) == 1:
         return ["There is only one recipient: when its key is lost, every backup is. Add a second key, kept elsewhere."]
     return []
@@ -185,7 +202,9 @@ def _server_warnings(settings: Settings, connection: server.Connection, facts: s
         if variables.get(name, "").upper() not in good
     ]
     if facts.flavour == "mysql" and facts.log_bin and variables.get("gtid_mode", "OFF") != "ON":
-        found.append(f"The server has gtid_mode={variables.get('gtid_mode')}, not ON: a restore point can't be named by GTID.")
+        found.append(
+            f"The server has gtid_mode={variables.get('gtid_mode')}, not ON: a restore point can't be named by GTID."
+        )
     engines = connection.rows(
         "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' "
         "AND ENGINE <> 'InnoDB' AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
@@ -197,7 +216,10 @@ def _server_warnings(settings: Settings, connection: server.Connection, facts: s
         "SELECT ID, TIME FROM information_schema.PROCESSLIST WHERE COMMAND = 'Query' AND TIME > %s",
         (settings.database.long_query_seconds,),
     )
-    found += [f"The query of connection {number} has run for {seconds} s: the dump may have to wait for it." for number, seconds in long]
+    found += [
+        f"The query of connection {number} has run for {seconds} s: the dump may have to wait for it."
+        for number, seconds in long
+    ]
     return found
 
 
@@ -206,5 +228,6 @@ def _free_bytes(directory: Path) -> int:
         directory.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(directory).free
     except OSError as error:
-        raise PermanentError(f"The staging folder {directory} can't be used ({error.strerror}): make it, writable for Airflow.") from error
-
+        raise PermanentError(
+            f"The staging folder {directory} can't be used ({error.strerror}): make it, writable for Airflow."
+        ) from error

@@ -74,7 +74,9 @@ def publish(run: BackupRun, warnings: tuple[str, ...] = ()) -> Published:
         log.info("The set %s was published already", done.name)
         return _published(run, done, repositories, catalog)
     if run.settings.signing.private_key_file is None:
-        raise PermanentError(f"{run.settings.source}: signing.private_key_file is not set: make one with `spoqplus-backup keys`.")
+        raise PermanentError(
+            f"{run.settings.source}: signing.private_key_file is not set: make one with `spoqplus-backup keys`."
+        )
     staged = run.staging.path / MANIFEST
     if not staged.exists():  # a retry publishes the same bytes
         content = _manifest(run, catalog, warnings).to_json()
@@ -98,7 +100,9 @@ def _manifest(run: BackupRun, catalog: Catalog, warnings: tuple[str, ...]) -> Ma
     records = {name: read_record(run.staging.component(name)) for name in run.staging.components()}
     missing = [name for name, record in records.items() if record is None]
     if missing:
-        raise PermanentError(f"{', '.join(missing)} of {run.name} was not dumped: clear the dump tasks of the run {run.run_id}.")
+        raise PermanentError(
+            f"{', '.join(missing)} of {run.name} was not dumped: clear the dump tasks of the run {run.run_id}."
+        )
     found = {name: record for name, record in records.items() if record is not None}
     components = []
     for name, record in found.items():
@@ -125,7 +129,10 @@ def _manifest(run: BackupRun, catalog: Catalog, warnings: tuple[str, ...]) -> Ma
     stored = sum(component.stored_bytes for component in components)
     if stored < settings.alerts.minimum_backup_bytes:
         least = human_bytes(settings.alerts.minimum_backup_bytes)
-        warnings = (*warnings, f"The backup is only {human_bytes(stored)}, less than alerts.minimum_backup_bytes ({least}).")
+        warnings = (
+            *warnings,
+            f"The backup is only {human_bytes(stored)}, less than alerts.minimum_backup_bytes ({least}).",
+        )
     return Manifest(
         site=settings.site,
         cadence=run.cadence,

@@ -17,7 +17,7 @@ import zstandard
 from spoqplus_backup.core.cores import usable_cores
 from spoqplus_backup.core.crypto import Scheme, scheme_for
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
-from spoqplus_backup.core.manifest import Manifest, Model, Part
+from spoqplus_backup.core.manifest import Model, Part
 from spoqplus_backup.core.mysql.dump import INDEX, RAW, DumpRecord, read_record
 from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import Progress
@@ -73,7 +73,8 @@ def compress(run: BackupRun, component: str) -> StageSummary:
 
     def finished(directory: Path, name: str, record: PartRecord | None) -> bool:
         whole = record is not None and (
-            record.sealed_bytes is not None or _has_size(directory / COMPRESSED / f"{name}.zst", record.compressed_bytes)
+            record.sealed_bytes is not None
+            or _has_size(directory / COMPRESSED / f"{name}.zst", record.compressed_bytes)
         )
         if whole:
             (directory / RAW / name).unlink(missing_ok=True)
@@ -108,7 +109,7 @@ def encrypt(run: BackupRun, component: str) -> StageSummary:
 
 
 def upload(run: BackupRun, component: str) -> StageSummary:
-    """Store each encrypted part in every repository; what is there already with the right checksum is not sent again."""
+    """Store each encrypted part in every repository; what is there with the right checksum is not sent again."""
     if manifest := published_manifest(run):
         return published_summary(manifest, "upload", component)
     with run.staging.locked(component) as directory:

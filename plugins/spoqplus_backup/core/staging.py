@@ -79,7 +79,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(content)
     except ValueError as error:
-        raise IntegrityError(f"{path} is damaged ({error}): remove the set's staging folder and run it again.") from error
+        raise IntegrityError(
+            f"{path} is damaged ({error}): remove the set's staging folder and run it again."
+        ) from error
 
 
 class Staging:

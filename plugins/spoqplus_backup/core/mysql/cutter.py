@@ -107,6 +107,7 @@ class Cutter:
         self._carry = b""
         self._margin = b""  # empty lines and lone dashes: they belong to the heading that may follow
         self._heading = b""
+        self._heading_open = False  # the dashes that close it are still to come
         self._program = bytearray()
         self._backslash_escapes = True
         self._data_heading = False  # "Dumping data for table" was the last heading
@@ -202,11 +203,12 @@ class Cutter:
     def _text_line(self, line: bytes) -> None:
         if self._heading:
             self._continue_heading(line)
-        elif line in (b"\n", b"--\n"):
+        elif line in (b"\n", b"--\n") and not self._heading_open:
             self._margin += line
         elif self._margin.endswith(b"--\n") and line.startswith(tuple(prefix for prefix, _ in _HEADINGS)):
             self._continue_heading(line)
         else:
+            self._heading_open = False
             if line.startswith(_FOOTER):
                 self._begin("footer", None, None)
             elif self._data_heading and self._open.kind == "structure" and line.startswith(b"/*!"):
@@ -234,6 +236,7 @@ class Cutter:
         self._flush_margin()
         self._write(self._heading)
         self._heading = b""
+        self._heading_open = True
 
     def _begin_program(self, line: bytes) -> None:
         self._flush_margin()

@@ -270,7 +270,9 @@ def part_bytes(part_mib: int | None, size: int | None) -> int:
     return min(max((size or 0) // PARTS_WANTED, 16 * MIB), 128 * MIB)
 
 
-def dump_arguments(facts: server.ServerFacts, program: client.Program, chosen: Selection, *, with_events: bool = True) -> list[str]:
+def dump_arguments(
+    facts: server.ServerFacts, program: client.Program, chosen: Selection, *, with_events: bool = True
+) -> list[str]:
     """The arguments of mysqldump behind its credentials (`notes`: what each vendor leaves out by default)."""
     arguments = [
         "--single-transaction",
@@ -360,7 +362,10 @@ def _check_complete(chosen: Selection, expected: Sequence[DumpObject], cutter: C
     pairs = [("triggers", kinds["trigger"], programs.get("triggers", 0))]
     if chosen.whole:
         routines = kinds["function"] + kinds["procedure"] + kinds["package"]
-        pairs += [("routines", routines, programs.get("routines", 0)), ("events", kinds["event"], programs.get("events", 0))]
+        pairs += [
+            ("routines", routines, programs.get("routines", 0)),
+            ("events", kinds["event"], programs.get("events", 0)),
+        ]
     problems += [f"{found} of {want} {kind}" for kind, want, found in pairs if want != found]
     if problems:
         raise BackupError(

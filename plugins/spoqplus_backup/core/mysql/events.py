@@ -20,7 +20,10 @@ def trap_mysqldump(login: DatabaseLogin, flavour: Flavour, databases: Sequence[s
     if flavour != "mariadb":
         return False
     marks = ", ".join(["%s"] * len(databases))
-    statement = f"SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA IN ({marks}) AND LOCATE(%s, EVENT_DEFINITION)"
+    statement = (
+        "SELECT COUNT(*) FROM information_schema.EVENTS "
+        f"WHERE EVENT_SCHEMA IN ({marks}) AND LOCATE(%s, EVENT_DEFINITION)"
+    )
     with server.connect(login) as connection:
         return bool(connection.value(statement, (*databases, _TRAP)))
 
@@ -33,7 +36,8 @@ def write(login: DatabaseLogin, databases: Sequence[str], directory: Path, part:
         connection.rows("SET NAMES utf8mb4")
         for database in databases:
             names = connection.rows(
-                "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s ORDER BY EVENT_NAME", (database,)
+                "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s ORDER BY EVENT_NAME",
+                (database,),
             )
             text = "".join(_definition(connection, database, str(name)) for (name,) in names).encode()
             start = len(content) if segments else 0
@@ -55,7 +59,8 @@ def _definition(connection: server.Connection, database: str, name: str) -> str:
     return (
         f"USE {server.quoted(database)};\n"
         f"DROP EVENT IF EXISTS {server.quoted(name)};\n"
-        f"SET character_set_client = {charset}, character_set_results = {charset}, collation_connection = {collation};\n"
+        f"SET character_set_client = {charset}, character_set_results = {charset};\n"
+        f"SET collation_connection = {collation};\n"
         f"SET sql_mode = '{sql_mode}', time_zone = '{time_zone}';\n"
         f"DELIMITER {delimiter}\n{body} {delimiter}\nDELIMITER ;\n"
         "SET NAMES utf8mb4;\nSET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00';\n"

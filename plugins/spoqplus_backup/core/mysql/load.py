@@ -85,7 +85,7 @@ class Journal:
 
     def add(self, key: str) -> None:
         """Write one down; it is on disk when this returns."""
-        import os  # noqa: PLC0415
+        import os
 
         with self._lock, self._path.open("a") as file:
             file.write(key + "\n")

@@ -22,7 +22,7 @@ class Connection:
     """A connection whose queries return rows and whose errors say which server they come from."""
 
     def __init__(self, login: DatabaseLogin) -> None:
-        import MySQLdb  # noqa: PLC0415 (keeps start-up of the DAG processor quick)
+        import MySQLdb
 
         self._error = MySQLdb.Error
         self.login = login
@@ -52,7 +52,9 @@ class Connection:
                 cursor.execute(statement, tuple(arguments) or None)
                 return list(cursor.fetchall())
             except self._error as error:
-                raise BackupError(f"The server {self.login.address} refused `{_first_words(statement)}`: {_words(error)}") from error
+                raise BackupError(
+                    f"The server {self.login.address} refused `{_first_words(statement)}`: {_words(error)}"
+                ) from error
 
     def value(self, statement: str, arguments: Sequence[Any] = ()) -> Any:
         """The first column of the first row, or None."""
@@ -116,7 +118,18 @@ class ServerFacts:
 
 def facts(connection: Connection) -> ServerFacts:
     """Ask a server what it is."""
-    wanted = ("version", "version_comment", "server_id", "server_uuid", "server_uid", "log_bin", "hostname", "datadir", "port", "socket")
+    wanted = (
+        "version",
+        "version_comment",
+        "server_id",
+        "server_uuid",
+        "server_uid",
+        "log_bin",
+        "hostname",
+        "datadir",
+        "port",
+        "socket",
+    )
     got = connection.variables(*wanted)
     text = got["version"]
     flavour: Flavour = "mariadb" if "mariadb" in (text + got.get("version_comment", "")).lower() else "mysql"
@@ -157,16 +170,22 @@ def objects(connection: Connection, names: Sequence[str]) -> tuple[DumpObject, .
     found: list[DumpObject] = []
     table_kinds = {"VIEW": "view", "SEQUENCE": "sequence"}
     for database, table, kind in connection.rows(
-        f"SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({where})", names
+        f"SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({where})",
+        names,
     ):
-        found.append(DumpObject.model_validate({"kind": table_kinds.get(kind, "table"), "database": database, "name": table}))
+        found.append(
+            DumpObject.model_validate({"kind": table_kinds.get(kind, "table"), "database": database, "name": table})
+        )
     for database, name, table in connection.rows(
-        f"SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA IN ({where})",
+        "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE "
+        f"FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA IN ({where})",
         names,
     ):
         found.append(DumpObject(kind="trigger", database=database, name=name, table=table))
     for database, name, kind in connection.rows(
-        f"SELECT ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA IN ({where})", names
+        "SELECT ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE "
+        f"FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA IN ({where})",
+        names,
     ):
         routine = "package" if kind.startswith("PACKAGE") else kind.lower()
         found.append(DumpObject.model_validate({"kind": routine, "database": database, "name": name}))

@@ -17,7 +17,9 @@ def index_path(directory: Path, component: Component) -> Path:
     return directory / component.name / component.index.name
 
 
-def read_index(repository: Repository, manifest: Manifest, component: Component, scheme: Scheme, directory: Path) -> Index:
+def read_index(
+    repository: Repository, manifest: Manifest, component: Component, scheme: Scheme, directory: Path
+) -> Index:
     """Fetch, prove and open an index.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.cores import usable_cores
-from spoqplus_backup.core.crypto import scheme_for_set
+from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Part
 from spoqplus_backup.core.mysql import client, server
@@ -46,7 +46,9 @@ def safety_preflight(
     if len(databases) == 1 and plan.request.tables:
         _, login = target_login(settings, connections, plan.request.environment)
         with server.connect(login) as connection:
-            base = {(item.database, item.name) for item in server.objects(connection, databases) if item.kind == "table"}
+            base = {
+                (item.database, item.name) for item in server.objects(connection, databases) if item.kind == "table"
+            }
         tables = tuple(name for database, name in plan.overwrites if (database, name) in base)
     chosen = Selection(databases=databases, tables=tables)
     return preflight(settings, connections, SAFETY, run_id, run_after, components=(DATABASE,), chosen=chosen)
@@ -61,7 +63,7 @@ def fetch(settings: Settings, connections: Connections, plan: RestorePlan) -> St
     """
     repository = open_repository(settings, plan.repository, connections)
     manifest = _manifest(settings, connections, plan)
-    scheme = scheme_for_set(manifest, settings, connections)
+    scheme = scheme_for(settings, connections, manifest.encryption.scheme)
     directory = restore_directory(settings, plan.run_id)
     wanted = [(component, part) for component, parts in _parts(manifest, plan) for part in parts]
     progress = Progress("fetch", sum(part.stored_bytes for _, part in wanted))
@@ -193,12 +195,14 @@ def _manifest(settings: Settings, connections: Connections, plan: RestorePlan) -
     catalog = Catalog(repository, settings.signing.public_key_files, settings.site)
     manifest = catalog.resolve(plan.backup)
     if catalog.manifest_sha256(manifest) != plan.manifest_sha256:
-        raise IntegrityError(f"The manifest of {plan.backup} is not the one that was planned with: plan the restore again.")
+        raise IntegrityError(
+            f"The manifest of {plan.backup} is not the one that was planned with: plan the restore again."
+        )
     return manifest
 
 
 def _parts(manifest: Manifest, plan: RestorePlan) -> list[tuple[Component, Sequence[Part]]]:
-    found = []
+    found: list[tuple[Component, Sequence[Part]]] = []
     for planned in plan.components:
         component = manifest.component(planned.name)
         names = set(planned.parts)
@@ -209,7 +213,7 @@ def _parts(manifest: Manifest, plan: RestorePlan) -> list[tuple[Component, Seque
 def _source(
     settings: Settings, connections: Connections, manifest: Manifest, component: Component, directory: Path
 ) -> Source:
-    scheme = scheme_for_set(manifest, settings, connections)
+    scheme = scheme_for(settings, connections, manifest.encryption.scheme)
     index: Index = open_index(index_path(directory, component), component, scheme)
     whole = any(segment.kind == "database" for segment in index.segments)
     return Source(

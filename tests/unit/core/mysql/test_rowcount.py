@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from spoqplus_backup.core.mysql.rowcount import RowCounter
 
-TEXT = st.lists(st.sampled_from(["),(", "'", "\\", "\n", "(", ")", ",", ";", "x", "\\'", "VALUES ("]), max_size=8).map("".join)
+TEXT = st.lists(st.sampled_from(["),(", "'", "\\", "\n", "(", ")", ",", ";", "x", "\\'", "VALUES ("]), max_size=8).map(
+    "".join
+)
 
 
 def literal(text: str) -> str:
