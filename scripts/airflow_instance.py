@@ -113,6 +113,11 @@ class AirflowInstance:
 
     def start(self) -> None:
         """Make the database if there is none, start everything and wait until all of it is healthy."""
+        self.launch()
+        self.wait_until_healthy()
+
+    def launch(self) -> None:
+        """The first half of `start`, for whoever has something to do meanwhile."""
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "passwords.json").write_text(json.dumps(self.passwords))
         (self.home / "passwords.json").chmod(0o600)
@@ -120,6 +125,13 @@ class AirflowInstance:
         try:
             for name in ("api-server", "scheduler", "dag-processor"):
                 self._processes[name] = self._launch(name)
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_until_healthy(self) -> None:
+        """The second half; ends everything when it fails."""
+        try:
             self.until("Airflow is healthy", self._healthy, START_SECONDS)
         except BaseException:
             self.stop()
