@@ -11,6 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly profile=${1:-base}
 readonly python=${PYTHON:-python3}
 readonly venv=.venv
+PATH=${PATH//"$PWD/$venv/bin:"/} # make puts it first, but an environment can't be made by its own Python
 
 say() { printf '[set-up] %s\n' "$*"; }
 fail() {
@@ -148,6 +149,6 @@ install_packages
 check_python
 make_venv
 if [ "$profile" = test ]; then
-    install_browser
     scripts/get-mysql.sh build/mysql-9.7
+    install_browser
 fi
