@@ -49,7 +49,6 @@ def restore(settings: Settings) -> None:
     fetched = FetchOperator(**stage(settings, "fetch"), trigger_rule=TriggerRule.NONE_FAILED)
     loaded = LoadOperator(
         **stage(settings, "load"),
-        plan_task_id=planned.task_id,
         approve_task_id=approved.task_id,
         safety_task_id=saved.task_id,
     )

@@ -46,21 +46,22 @@ class PlanRestoreOperator(SiteOperator, SkipMixin):
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Plan. The result is pushed before the skipping, which ends the task."""
         from spoqplus_backup.core.recovery.plan import make_plan, validate_request
+        from spoqplus_backup.plan_text import plan_markdown
 
         request = validate_request(settings, context["params"])
         plan = make_plan(settings, connections, request, run_name(context))
-        markdown = plan.to_markdown(settings.language)
+        markdown = plan_markdown(settings, plan)
         log.info("%s", markdown)
         ti = context["ti"]
         ti.xcom_push(key=MARKDOWN_KEY, value=markdown)
         ti.xcom_push(key="return_value", value=_summary(plan))
         if request.dry_run:
             log.info("%s", text(settings.language, "log.dry_run"))
-        self.skip(
-            ti, [task for task in self.get_flat_relatives(upstream=False) if not self._needs(request, task.task_id)]
-        )
+        downstream = self.get_flat_relatives(upstream=False)
+        self.skip(ti, [task for task in downstream if not self.needs(request, task.task_id)])
 
-    def _needs(self, request: "RestoreRequest", task_id: str) -> bool:
+    def needs(self, request: "RestoreRequest", task_id: str) -> bool:
+        """Whether what was asked for needs this task."""
         if request.dry_run:
             return False
         if task_id == self.approve_task_id:
@@ -125,17 +126,15 @@ class LoadOperator(SiteOperator):
     It looks once more at what stands before production: an approval of this very plan, and the safety backup. A task
     that was marked as a success or skipped by hand, or a plan that was made anew, does not count.
 
-    :param plan_task_id: the task that made the plan.
     :param approve_task_id: the task whose XCom says who approved it, and when.
     :param safety_task_id: the task that published the safety backup.
     """
 
-    template_fields: Sequence[str] = ("plan_task_id", "approve_task_id", "safety_task_id")
+    template_fields: Sequence[str] = ("approve_task_id", "safety_task_id")
     ui_color = "#fad2cf"
 
-    def __init__(self, *, plan_task_id: str, approve_task_id: str, safety_task_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, approve_task_id: str, safety_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.plan_task_id = plan_task_id
         self.approve_task_id = approve_task_id
         self.safety_task_id = safety_task_id
 
@@ -146,10 +145,11 @@ class LoadOperator(SiteOperator):
 
         plan = load_plan(settings, run_name(context))
         if plan.request.environment == PRODUCTION:
-            self._check_agreed(context, settings, plan)
+            self.check_agreed(context, settings, plan)
         return log_summary(settings, load_set(settings, connections, plan, generation=context["ti"].max_tries))
 
-    def _check_agreed(self, context: "Context", settings: "Settings", plan: "RestorePlan") -> None:
+    def check_agreed(self, context: "Context", settings: "Settings", plan: "RestorePlan") -> None:
+        """Raise `PermanentError` unless a person agreed to this plan and what it overwrites was saved."""
         ti = context["ti"]
         approval = ti.xcom_pull(task_ids=self.approve_task_id)
         if not approval or approval["chosen_options"] != [APPROVE]:

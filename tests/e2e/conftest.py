@@ -1,0 +1,132 @@
+"""One real Airflow for all end-to-end tests, and around it a real database, an S3 endpoint and a stand-in for Slack."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from moto.server import ThreadedMotoServer
+
+from airflow_instance import AirflowInstance
+from slack_sink import SlackSink
+from spoq_data import load as load_spoq_data
+from spoqplus_backup.core.crypto import generate_signing_key
+from spoqplus_backup.core.mysql.sandbox import SandboxServer
+from spoqplus_backup.core.settings import load_settings
+from support import servers
+from support.dump_gate import DumpGate
+from support.keys import age_pair
+from support.world import BUCKET, DAILY, RESTORE, S3_SECRET, World, database_connection, with_login
+
+
+@pytest.fixture(scope="session")
+def slack() -> Iterator[SlackSink]:
+    with SlackSink() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes the file of a site; its keys and folders lie beside it."""
+    folder = tmp_path_factory.mktemp("sites")
+    first, second = age_pair(folder, "first"), age_pair(folder, "second")
+    generate_signing_key(folder / "signing.pem", folder / "signing.pub.pem")
+
+    def write(site: str, **fields: Any) -> Path:
+        content = {
+            "site": site,
+            "staging": {"directory": str(folder / site / "staging")},
+            "encryption": {
+                "recipients": [first.recipient, second.recipient],
+                "identity_files": [str(first.identity_file)],
+            },
+            "signing": {"private_key_file": "signing.pem", "public_key_files": ["signing.pub.pem"]},
+            "alerts": {"minimum_backup_bytes": 0},
+        }
+        path = folder / f"{site}.yaml"
+        path.write_text(yaml.safe_dump(content | fields))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def world(
+    mariadb_server: SandboxServer,
+    mariadb_target: SandboxServer,
+    slack: SlackSink,
+    s3_endpoint: str,
+    configuration: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    for server in (mariadb_server, mariadb_target):
+        servers.empty(server)
+        with_login(server)
+    load_spoq_data(mariadb_server.connect, 2)
+    gate = DumpGate(tmp_path_factory.mktemp("clients"))
+    repository = tmp_path_factory.mktemp("repository")
+    database = {"client_directory": str(gate.directory)}
+    main = configuration(
+        "spoqplus",
+        database=database,
+        repositories=[
+            {"name": "local", "root": f"file://{repository}"},
+            {"name": "s3", "root": f"s3://{BUCKET}/seoul", "connection": "spoqplus_aws"},
+        ],
+    )
+    # A second site, whose test connection leads to production by mistake.
+    configuration(
+        "careless",
+        database=database,
+        restore={"test_connection": "spoqplus_mysql"},
+        repositories=[{"name": "local", "root": f"file://{repository}/careless"}],
+    )
+    connections = {
+        "AIRFLOW_CONN_SPOQPLUS_MYSQL": database_connection(mariadb_server),
+        "AIRFLOW_CONN_SPOQPLUS_TEST_MYSQL": database_connection(mariadb_target),
+        "AIRFLOW_CONN_SPOQPLUS_SLACK": slack.connection,
+        "AIRFLOW_CONN_SPOQPLUS_AWS": json.dumps(
+            {
+                "conn_type": "aws",
+                "login": "access-key",
+                "password": S3_SECRET,
+                "extra": {"endpoint_url": s3_endpoint, "region_name": "ap-northeast-2"},
+            }
+        ),
+    }
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=s3_endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="access-key",
+        aws_secret_access_key=S3_SECRET,
+    )
+    s3.create_bucket(Bucket=BUCKET)
+    home = tmp_path_factory.mktemp("airflow")
+    airflow = AirflowInstance(
+        home,
+        {
+            "SPOQPLUS_BACKUP_CONFIG": str(main.parent),
+            "AIRFLOW__CORE__MAX_TASK_RETRY_DELAY": "1",  # seconds: retries without the wait
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # a task learns sooner that it was cancelled
+            **connections,
+        },
+    )
+    with airflow:
+        for dag_id in (DAILY, RESTORE, "careless_restore"):
+            airflow.wait_for_dag(dag_id)
+        yield World(airflow, load_settings(main), mariadb_server, mariadb_target, slack, s3, gate, connections)
+    shutil.rmtree(home, ignore_errors=True)
