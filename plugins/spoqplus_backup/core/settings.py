@@ -20,6 +20,7 @@ import yaml
 from croniter import CroniterError, croniter  # type: ignore[import-untyped] # it ships no types
 from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
+from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.manifest import Model, SafeName
 from spoqplus_backup.core.recipients import PRIVATE_PREFIX, is_recipient
@@ -436,3 +437,16 @@ def _collisions(settings: Settings, other: Settings) -> Iterator[str]:
     for repository in settings.repositories:
         if repository.root in {item.root for item in other.repositories}:
             yield f"`repositories` has the root {repository.root}"
+
+
+def check_settings(settings: Settings, connections: Connections, *, restoring: bool = False) -> list[str]:
+    """What is wrong with the configuration on this machine, a sentence each: paths, keys, connections.
+
+    Args:
+        settings: the site.
+        connections: where its credentials are.
+        restoring: also look at what only a restore needs, such as private keys of age.
+    """
+    from spoqplus_backup.core.settings_check import problems  # loads cryptography, which no DAG file needs
+
+    return list(problems(settings, connections, restoring=restoring))

@@ -38,11 +38,13 @@ class LocalRepository:
 
     def probe(self) -> None:
         """See that it can be written to and read from."""
-        if not self.root.is_dir():
+        try:
+            self.root.mkdir(exist_ok=True)  # not its parents: a disk that is not mounted should be noticed
+        except OSError as error:
             raise PermanentError(
-                f"The repository {self.name} has no folder {self.root}: make it, writable for Airflow, or mount its "
-                "disk."
-            )
+                f"The repository {self.name} can't have the folder {self.root} ({error.strerror}): make it, writable "
+                "for the user that Airflow runs as, or mount its disk."
+            ) from error
         key = f"{PROBE_FOLDER}/{uuid.uuid4().hex}"
         self.put_bytes(key, PROBE_CONTENT)
         if self.read(key) != PROBE_CONTENT:
