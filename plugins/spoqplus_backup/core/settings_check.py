@@ -26,11 +26,14 @@ def problems(settings: Settings, connections: Connections, *, restoring: bool) -
         *_connection_checks(settings, connections),
         *(_restore_checks(settings, connections) if restoring else ()),
     ]
+    said = set()  # a key that can't be read concerns more than one check
     for name, check in checks:
         try:
             check()
         except PermanentError as error:
-            yield f"{settings.source}: `{name}`: {error}"
+            if str(error) not in said:
+                yield f"{settings.source}: `{name}`: {error}"
+            said.add(str(error))
         except OSError as error:
             yield f"{settings.source}: `{name}`: {error.filename} can't be read ({error.strerror}): correct the path."
 
