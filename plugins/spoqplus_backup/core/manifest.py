@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spoqplus_backup.core.errors import IntegrityError
 
-FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
 
@@ -122,7 +121,7 @@ class Previous(Model):
 class Manifest(Model):
     """A backup set: what it holds, of which server, how to read it, and what came before it."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     site: SafeName
     cadence: SafeName
     id: SafeName
@@ -180,7 +179,9 @@ class Manifest(Model):
             raise IntegrityError(f"The manifest {where} can't be read: {field}: {first['msg']}.") from error
 
 
-SegmentKind = Literal["header", "database", "structure", "rows", "triggers", "events", "routines", "views", "footer", "accounts"]
+SegmentKind = Literal[
+    "header", "database", "structure", "rows", "triggers", "events", "routines", "views", "footer", "accounts", "grants"
+]
 
 
 class Segment(Model):

@@ -112,7 +112,9 @@ class Child:
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 pass_fds=tuple(pass_fds),
-                env={name: os.environ[name] for name in INHERITED if name in os.environ} | {"TZ": "UTC"} | dict(env or {}),
+                env={name: os.environ[name] for name in INHERITED if name in os.environ}
+                | {"TZ": "UTC"}
+                | dict(env or {}),
                 bufsize=0,
             )
         except FileNotFoundError as error:
@@ -184,7 +186,9 @@ class Child:
         if _cancelled.is_set() and code not in allowed:
             raise Cancelled(f"The task was cancelled: {self.name} was ended.")
         if reason is None and code not in allowed:
-            reason = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"failed with exit status {code}"
+            reason = (
+                f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"failed with exit status {code}"
+            )
         if reason is not None:
             raise ProcessError(self.name, reason, self.stderr)
 

@@ -47,7 +47,7 @@ def written_aside(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_all(file: IO[bytes], data: bytes | memoryview) -> None:
+def write_all(file: IO[bytes], data: bytes | bytearray | memoryview) -> None:
     """Write every byte to a raw file or pipe, which may take fewer at a time."""
     view = memoryview(data)
     while view:

@@ -4,13 +4,20 @@ The statements are the server's own (SHOW CREATE USER, SHOW GRANTS), so password
 same vendor takes them. An account that exists at the target is left as it is; its grants are added.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from spoqplus_backup.core.connections import DatabaseLogin
+from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.manifest import DumpObject, Index, Segment
 from spoqplus_backup.core.mysql import server
+
+log = logging.getLogger(__name__)
+
+_NOT_THERE = {1049, 1054, 1146, 1305, 1370}  # no such database, column, table, routine
+_SECRET = re.compile(r" IDENTIFIED .*", re.DOTALL)
 
 OWN = ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys", "PUBLIC")
 
@@ -32,14 +39,45 @@ def write(login: DatabaseLogin, facts: server.ServerFacts, directory: Path) -> I
         found = _accounts(connection, facts)
         creates = [_create(connection, facts, account) for account in found]
         grants = [line for account in found for line in _grants(connection, facts, account)]
-    text = "".join(f"{line};\n" for line in ["SET NAMES utf8mb4", *creates, *grants])
-    content = text.encode("utf-8", "surrogateescape")
-    (directory / "000001.sql").write_bytes(content)
+    first, second = (
+        "".join(f"{line};\n" for line in lines).encode("utf-8", "surrogateescape")
+        for lines in (["SET NAMES utf8mb4", *creates], grants)
+    )
+    (directory / "000001.sql").write_bytes(first + second)
     return Index(
-        segments=(Segment(part=1, offset=0, length=len(content), kind="accounts"),),
+        segments=(
+            Segment(part=1, offset=0, length=len(first), kind="accounts"),
+            Segment(part=1, offset=len(first), length=len(second), kind="grants"),
+        ),
         objects=tuple(DumpObject(kind="account", database="", name=_name(account)) for account in found),
         databases=(),
     )
+
+
+def restore(login: DatabaseLogin, content: bytes, *, binary_log: bool) -> None:
+    """Execute a segment that `write` wrote; a grant on what is not there (a dropped table's) is left out and logged.
+
+    The statements hold password hashes, so no error shows one.
+
+    Raises:
+        BackupError: the server refused a statement.
+    """
+    with server.connect(login) as connection:
+        connection.rows(f"SET SESSION sql_log_bin = {int(binary_log)}")
+        for statement in content.decode("utf-8", "surrogateescape").split(";\n"):
+            if statement:
+                _execute(connection, statement)
+
+
+def _execute(connection: server.Connection, statement: str) -> None:
+    try:
+        connection.rows(statement)
+    except server.StatementError as error:
+        shown = _SECRET.sub("...", statement)
+        if error.code in _NOT_THERE:
+            log.warning("Left out, for what it is on is not there: %s", shown)
+            return
+        raise BackupError(f"The server refused `{shown}` (error {error.code}).") from None
 
 
 def _accounts(connection: server.Connection, facts: server.ServerFacts) -> list[Account]:

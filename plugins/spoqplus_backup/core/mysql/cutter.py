@@ -50,7 +50,7 @@ class PartWriter:
         self.number = 1
         self.offset = 0
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append to the current part."""
         if self._file is None:
             self._file = (self._directory / f"{self.number:06d}.sql").open("wb", buffering=0)

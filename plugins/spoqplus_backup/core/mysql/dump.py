@@ -229,7 +229,7 @@ def _run_mysqldump(
             database=None if chosen.whole else chosen.databases[0],
         )
         progress = Progress("dump", size)
-        own_events = chosen.whole and events.trap_mysqldump(login, facts.flavour, chosen.databases)
+        own_events = chosen.whole and events.trap_mysqldump(login, chosen.databases)
         arguments = dump_arguments(facts, program, chosen, with_events=not own_events)
         with client.logged_in(program, login) as (argv, fds), Child([*argv, *arguments], pass_fds=fds) as child:
             for block in _blocks(child, settings.database.stall_seconds):

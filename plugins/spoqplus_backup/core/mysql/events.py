@@ -1,24 +1,22 @@
-"""Events that MariaDB's mysqldump can't write.
+"""Events that mysqldump can't write.
 
-Its search for a delimiter that an event's body does not hold never ends when the body holds `;;` (seen with 10.11.19):
-mysqldump then runs for ever and writes nothing. Where there is such an event, the dump is made without events, and they
-are written here, in the same form, as the dump's last part.
+Its search for a delimiter that an event's body does not hold never ends when the body holds `;;` (seen with MariaDB
+10.11.19 and MySQL 9.7.4): mysqldump then runs for ever and writes nothing. Where there is such an event, the dump is
+made without events, and they are written here, in the same form, as the dump's last part.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from spoqplus_backup.core.connections import DatabaseLogin
-from spoqplus_backup.core.manifest import Flavour, Segment
+from spoqplus_backup.core.manifest import Segment
 from spoqplus_backup.core.mysql import server
 
 _TRAP = ";;"
 
 
-def trap_mysqldump(login: DatabaseLogin, flavour: Flavour, databases: Sequence[str]) -> bool:
-    """Whether an event of these databases would make this vendor's mysqldump run for ever."""
-    if flavour != "mariadb":
-        return False
+def trap_mysqldump(login: DatabaseLogin, databases: Sequence[str]) -> bool:
+    """Whether an event of these databases would make mysqldump run for ever."""
     marks = ", ".join(["%s"] * len(databases))
     statement = (
         "SELECT COUNT(*) FROM information_schema.EVENTS "

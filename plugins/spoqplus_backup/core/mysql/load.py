@@ -8,12 +8,11 @@ started again makes the other tables anew.
 
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import zstandard
 
 from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.crypto import Scheme
@@ -22,6 +21,7 @@ from spoqplus_backup.core.manifest import Index, Segment, SegmentKind
 from spoqplus_backup.core.mysql import client, server
 from spoqplus_backup.core.process import Child, ProcessError
 from spoqplus_backup.core.progress import Progress
+from spoqplus_backup.core.sealed import Unsealed, unsealed
 from spoqplus_backup.core.stages import in_parallel
 from spoqplus_backup.core.staging import write_all
 
@@ -85,8 +85,6 @@ class Journal:
 
     def add(self, key: str) -> None:
         """Write one down; it is on disk when this returns."""
-        import os
-
         with self._lock, self._path.open("a") as file:
             file.write(key + "\n")
             file.flush()
@@ -142,8 +140,7 @@ class _Loader:
         self._source = source
         self._target = target
         self.progress = progress
-        header = next((s for s in source.index.segments if s.kind == "header"), None)
-        self._header = b"".join(self._read(Piece(header.part, (header,)))) if header else b""
+        self._header = segment_bytes(source, "header")
 
     def databases(self, wanted: Sequence[Segment], *, everything: bool) -> None:
         """Make the databases that are missing, as the dump has them; a piece of a dump only needs them to be there."""
@@ -190,7 +187,7 @@ class _Loader:
         with self._session() as send:
             current: str | None = None
             for piece in pieces:
-                for segment, chunk in self._chunks(piece):
+                for segment, chunk in _chunks(self._source, piece):
                     database = self._target.into_schema or segment.database
                     if use and database is not None and database != current:
                         send(f"USE {server.quoted(database)};\n".encode())
@@ -221,30 +218,8 @@ class _Loader:
             lines.append("/*M!101100 SET SESSION system_versioning_insert_history = 1 */;")
         return ("\n".join(lines) + "\n").encode()
 
-    def _read(self, piece: Piece) -> Iterator[bytes]:
-        return (chunk for _, chunk in self._chunks(piece))
 
-    def _chunks(self, piece: Piece) -> Iterator[tuple[Segment, bytes]]:
-        """The bytes of a piece's segments, out of the encrypted part, in chunks of at most 256 KiB."""
-        path = self._source.parts[piece.part - 1]
-        with (
-            self._source.scheme.decrypting(path) as sealed,
-            zstandard.ZstdDecompressor().stream_reader(sealed) as reader,
-        ):
-            position = 0
-            for segment in piece.segments:
-                while position < segment.offset:
-                    position += len(_some(reader, segment.offset - position, path))
-                end = segment.offset + segment.length
-                while position < end:
-                    chunk = _some(reader, end - position, path)
-                    position += len(chunk)
-                    yield segment, chunk
-            while reader.read(BLOCK_BYTES):  # to the end, so that the part's own checksums are looked at
-                pass
-
-
-def _some(reader: zstandard.ZstdDecompressionReader, wanted: int, path: Path) -> bytes:
+def _some(reader: Unsealed, wanted: int, path: Path) -> bytes:
     chunk = reader.read(min(BLOCK_BYTES, wanted))
     if not chunk:
         raise IntegrityError(f"{path} ends before what its index says: the part is damaged.")
@@ -258,7 +233,27 @@ def _pieces(segments: Sequence[Segment]) -> list[Piece]:
     return [Piece(part, tuple(sorted(found, key=lambda s: s.offset))) for part, found in sorted(by_part.items())]
 
 
-def restore_accounts(source: Source, target: Target) -> None:
-    """Execute the accounts' statements; an account that exists is left as it is, its grants are added."""
-    loader = _Loader(source, target, Progress("load accounts"))
-    loader.in_order([segment.model_copy(update={"database": None}) for segment in source.index.segments])
+def segment_bytes(source: Source, kind: SegmentKind) -> bytes:
+    """The bytes of all segments of a kind; for small ones only."""
+    return b"".join(
+        chunk
+        for piece in _pieces([segment for segment in source.index.segments if segment.kind == kind])
+        for _, chunk in _chunks(source, piece)
+    )
+
+
+def _chunks(source: Source, piece: Piece) -> Iterator[tuple[Segment, bytes]]:
+    """The bytes of a piece's segments, out of the encrypted part, in chunks of at most 256 KiB."""
+    path = source.parts[piece.part - 1]
+    with unsealed(path, source.scheme) as reader:
+        position = 0
+        for segment in piece.segments:
+            while position < segment.offset:
+                position += len(_some(reader, segment.offset - position, path))
+            end = segment.offset + segment.length
+            while position < end:
+                chunk = _some(reader, end - position, path)
+                position += len(chunk)
+                yield segment, chunk
+        while reader.read(BLOCK_BYTES):  # to the end, so that the part's own checksums are looked at
+            pass

@@ -18,6 +18,14 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 Row = tuple[Any, ...]
 
 
+class StatementError(BackupError):
+    """The server refused a statement; `code` is its error number."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Connection:
     """A connection whose queries return rows and whose errors say which server they come from."""
 
@@ -52,8 +60,9 @@ class Connection:
                 cursor.execute(statement, tuple(arguments) or None)
                 return list(cursor.fetchall())
             except self._error as error:
-                raise BackupError(
-                    f"The server {self.login.address} refused `{_first_words(statement)}`: {_words(error)}"
+                code = error.args[0] if error.args else 0
+                raise StatementError(
+                    f"The server {self.login.address} refused `{_first_words(statement)}`: {_words(error)}", code
                 ) from error
 
     def value(self, statement: str, arguments: Sequence[Any] = ()) -> Any:

@@ -3,13 +3,13 @@
 import hashlib
 from pathlib import Path
 
-import zstandard
 from pydantic import ValidationError
 
 from spoqplus_backup.core.crypto import Scheme
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Component, Index, Manifest
 from spoqplus_backup.core.repository.base import Repository
+from spoqplus_backup.core.sealed import unsealed
 
 
 def index_path(directory: Path, component: Component) -> Path:
@@ -40,18 +40,13 @@ def open_index(path: Path, component: Component, scheme: Scheme) -> Index:
         WrongKeyError: the key at hand does not open it.
         IntegrityError: it does not hold what the manifest says.
     """
-    with scheme.decrypting(path) as sealed, zstandard.ZstdDecompressor().stream_reader(sealed) as reader:
-        content = _all(reader)
+    content = bytearray()
+    with unsealed(path, scheme) as reader:
+        while block := reader.read(1 << 20):
+            content += block
     if hashlib.sha256(content).hexdigest() != component.index.raw_sha256:
         raise IntegrityError(f"The index {path} does not hold what the manifest says: restore from another repository.")
     try:
-        return Index.model_validate_json(content)
+        return Index.model_validate_json(bytes(content))
     except ValidationError as error:
         raise IntegrityError(f"The index {path} can't be read ({error.error_count()} faults).") from error
-
-
-def _all(reader: zstandard.ZstdDecompressionReader) -> bytes:
-    found = bytearray()
-    while block := reader.read(1 << 20):
-        found += block
-    return bytes(found)

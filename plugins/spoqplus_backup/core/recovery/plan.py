@@ -16,7 +16,7 @@ from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentEr
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Model
 from spoqplus_backup.core.mysql import client, server
 from spoqplus_backup.core.recovery.index import read_index
-from spoqplus_backup.core.repository.catalog import Catalog
+from spoqplus_backup.core.repository.catalog import Catalog, SetRef
 from spoqplus_backup.core.repository.opener import open_repositories
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, component_names
 from spoqplus_backup.core.settings import Settings
@@ -107,9 +107,11 @@ def validate_request(settings: Settings, params: Mapping[str, Any]) -> RestoreRe
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(map(str, first["loc"]))
-        known = ", ".join(RestoreRequest.model_fields)
+        parameters = ", ".join(RestoreRequest.model_fields)
         reason = (
-            f"there is no such parameter; there are {known}" if first["type"] == "extra_forbidden" else first["msg"]
+            f"there is no such parameter; there are {parameters}"
+            if first["type"] == "extra_forbidden"
+            else first["msg"]
         )
         raise SettingsError(f"The parameter {name} is wrong: {reason}.") from None
     known = component_names(settings)
@@ -251,7 +253,7 @@ def _find_set(settings: Settings, connections: Connections, request: RestoreRequ
         catalog = Catalog(repository, settings.signing.public_key_files, settings.site)
         try:
             manifest = catalog.resolve(request.backup, request.components)
-            return repository, manifest, catalog.manifest_sha256(manifest)
+            return repository, manifest, catalog.manifest_sha256(SetRef(manifest.cadence, manifest.id))
         except IntegrityError:
             raise  # a forged or damaged manifest is not to be passed over in silence
         except BackupError as error:
@@ -340,9 +342,7 @@ def _warnings(
         names = ", ".join(f"{database}.{name}" for database, name in sorted(left)[:5])
         found.append(f"{len(left)} objects of the target are not in the backup and stay as they are: {names}.")
     if request.environment == "production" and not settings.restore.binary_log:
-        found.append(
-            "What is loaded is not written to the binary log (restore.binary_log): replicas won't have it."
-        )
+        found.append("What is loaded is not written to the binary log (restore.binary_log): replicas won't have it.")
     if request.environment == "production" and any(item.name == "face_encodings" for item in planned):
         found.append("The component face_encodings holds active rows only: rows that are not active will be gone.")
     if request.environment == "production" and not request.safety_backup:

@@ -12,14 +12,14 @@ from spoqplus_backup.core.cores import usable_cores
 from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Part
-from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.mysql import accounts, client, server
 from spoqplus_backup.core.mysql.dump import Selection
-from spoqplus_backup.core.mysql.load import Journal, Source, Target, load, restore_accounts
+from spoqplus_backup.core.mysql.load import Journal, Source, Target, load, segment_bytes
 from spoqplus_backup.core.preflight import PreflightReport, preflight
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.index import index_path, open_index
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
-from spoqplus_backup.core.repository.catalog import Catalog
+from spoqplus_backup.core.repository.catalog import Catalog, SetRef
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, StageSummary
 from spoqplus_backup.core.settings import Settings
@@ -116,14 +116,19 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
             if done["generation"] == generation:
                 return StageSummary.model_validate(done["summary"])
             _start_anew(directory)
-        for planned in sorted(plan.components, key=lambda item: item.name != ACCOUNTS):
-            component = manifest.component(planned.name)
-            source = _source(settings, connections, manifest, component, directory)
-            if component.content == "accounts":
-                restore_accounts(source, target)
-                continue
-            tables = frozenset(planned.tables) if planned.tables else None
-            progress.add(load(source, target, Journal(directory / f"{component.name}.loaded"), tables))
+        sources = {
+            item.name: _source(settings, connections, manifest, item.name, directory) for item in plan.components
+        }
+        logins = sources.pop(ACCOUNTS, None)
+        if logins is not None:  # before the data, whose programs name them as definers
+            accounts.restore(login, segment_bytes(logins, "accounts"), binary_log=target.binary_log)
+        for planned in plan.components:
+            if planned.name in sources:
+                tables = frozenset(planned.tables) if planned.tables else None
+                journal = Journal(directory / f"{planned.name}.loaded")
+                progress.add(load(sources[planned.name], target, journal, tables))
+        if logins is not None:  # behind the data, which they are on
+            accounts.restore(login, segment_bytes(logins, "grants"), binary_log=target.binary_log)
         summary = StageSummary(
             stage="load",
             component="",
@@ -159,10 +164,9 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
     tables = rows = 0
     with server.connect(login) as connection:
         for planned in plan.components:
-            component = manifest.component(planned.name)
-            index = _source(settings, connections, manifest, component, directory).index
-            if component.content == "accounts":
+            if planned.name == ACCOUNTS:
                 continue
+            index = _source(settings, connections, manifest, planned.name, directory).index
             wanted = _expected(index, planned.tables, plan.request.into_schema)
             there = server.objects(connection, sorted({item.database for item in wanted}))
             problems += _missing(wanted, there)
@@ -194,7 +198,7 @@ def _manifest(settings: Settings, connections: Connections, plan: RestorePlan) -
     repository = open_repository(settings, plan.repository, connections)
     catalog = Catalog(repository, settings.signing.public_key_files, settings.site)
     manifest = catalog.resolve(plan.backup)
-    if catalog.manifest_sha256(manifest) != plan.manifest_sha256:
+    if catalog.manifest_sha256(SetRef(manifest.cadence, manifest.id)) != plan.manifest_sha256:
         raise IntegrityError(
             f"The manifest of {plan.backup} is not the one that was planned with: plan the restore again."
         )
@@ -210,9 +214,8 @@ def _parts(manifest: Manifest, plan: RestorePlan) -> list[tuple[Component, Seque
     return found
 
 
-def _source(
-    settings: Settings, connections: Connections, manifest: Manifest, component: Component, directory: Path
-) -> Source:
+def _source(settings: Settings, connections: Connections, manifest: Manifest, name: str, directory: Path) -> Source:
+    component = manifest.component(name)
     scheme = scheme_for(settings, connections, manifest.encryption.scheme)
     index: Index = open_index(index_path(directory, component), component, scheme)
     whole = any(segment.kind == "database" for segment in index.segments)
