@@ -251,9 +251,16 @@ def _session(record: ConnectionRecord) -> Any:
     from botocore.session import get_session
 
     extra = record.extra
+    access_key = record.login or extra.get("aws_access_key_id")
+    secret_key = record.password or extra.get("aws_secret_access_key")
+    if bool(access_key) != bool(secret_key):
+        raise SettingsError(
+            f"The connection {record.id} has only half of an access key: set login and password, or neither to use "
+            "what the machine has (a profile, an instance role)."
+        )
     session = boto3.session.Session(
-        aws_access_key_id=record.login or extra.get("aws_access_key_id"),
-        aws_secret_access_key=record.password or extra.get("aws_secret_access_key"),
+        aws_access_key_id=access_key or None,
+        aws_secret_access_key=secret_key or None,
         aws_session_token=extra.get("aws_session_token"),
         # a server of one's own does not care, but a request can't be signed without one
         region_name=extra.get("region_name") or ("us-east-1" if extra.get("endpoint_url") else None),
