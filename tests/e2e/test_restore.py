@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.compare import Snapshot, differences
+from compare import Snapshot, differences
 from support.world import RESTORE, World
 
 pytestmark = pytest.mark.e2e

@@ -4,8 +4,9 @@ import copy
 
 import pytest
 
+import compare
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from support import compare, hard_data, writer
+from support import hard_data, writer
 from support.servers import quoted, rows
 
 pytestmark = pytest.mark.integration

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from compare import SYSTEM_USERS, quoted, rows
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer, ServerPrograms
 
@@ -15,7 +16,6 @@ MYSQL_DIRECTORY = Path(os.environ.get("SPOQPLUS_TEST_MYSQL_DIR", PROJECT / "buil
 # A test's server need not survive a power cut.
 OPTIONS = {"innodb-flush-log-at-trx-commit": "2", "sync-binlog": "0"}
 SYSTEM_DATABASES = ("mysql", "information_schema", "performance_schema", "sys")
-SYSTEM_USERS = ("root", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "PUBLIC")
 
 
 def programs(flavour: Flavour) -> ServerPrograms:
@@ -34,18 +34,6 @@ def running(flavour: Flavour, directory: Path) -> Iterator[SandboxServer]:
             yield server
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def rows(connection: Any, statement: str, arguments: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
-    """Run one statement and return all of its rows."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, arguments)
-        return list(cursor.fetchall())
-
-
-def quoted(name: str) -> str:
-    """A name as an identifier in a statement."""
-    return "`" + name.replace("`", "``") + "`"
 
 
 def databases(connection: Any) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import compare
 from airflow_instance import AirflowInstance
 from slack_sink import SlackSink, words
 from spoqplus_backup.core.connections import EnvironmentConnections
@@ -14,7 +15,7 @@ from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.settings import Settings
-from support import compare, servers
+from support import servers
 from support.dump_gate import DumpGate
 
 BUCKET = "spoqplus-backup"

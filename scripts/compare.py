@@ -11,7 +11,7 @@ from typing import Any
 
 import MySQLdb
 
-from support.servers import SYSTEM_USERS, quoted, rows
+SYSTEM_USERS = ("root", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "PUBLIC")
 
 Snapshot = dict[str, dict[str, Any]]
 
@@ -19,6 +19,18 @@ _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", 
 _SPATIAL = ("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon")
 _SPATIAL_TOO = ("geometrycollection", "geomcollection")
 _UNSTABLE = ("created", "last_altered")  # columns of SHOW CREATE that tell when, not what
+
+
+def rows(connection: Any, statement: str, arguments: tuple[Any, ...] | None = None) -> list[tuple[Any, ...]]:
+    """Run one statement and return all of its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, arguments)
+        return list(cursor.fetchall())
+
+
+def quoted(name: str) -> str:
+    """A name as an identifier in a statement."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def snapshot(connection: Any, databases: Sequence[str], *, accounts: bool = True) -> Snapshot:
@@ -102,7 +114,7 @@ def _database(connection: Any, found: Snapshot, database: str) -> None:
             shown = _shown(connection, "SEQUENCE", quoted(name))
             found["sequence"][f"{database}.{name}"] = {
                 **shown,
-                "state": rows(connection, f"SELECT * FROM {quoted(name)}"),
+                "state": rows(connection, f"SELECT * FROM {quoted(name)}"),  # noqa: S608 (names are quoted)
             }
         else:
             found["table"][f"{database}.{name}"] = _table(connection, name, kind, columns[name])
@@ -153,8 +165,8 @@ def _content(connection: Any, source: str, types: dict[str, str]) -> dict[str, A
     """The number of rows, and the sums of two pieces of each row's SHA-256."""
     values = ", ".join(f"COALESCE({_value(column, kind)}, '~')" for column, kind in types.items()) or "''"
     piece = "SUM(CAST(CONV(SUBSTRING(h, {}, 15), 16, 10) AS UNSIGNED))"
-    row = f"SELECT SHA2(CONCAT_WS(',', {values}), 256) AS h FROM {source}"
-    statement = f"SELECT COUNT(*), {piece.format(1)}, {piece.format(16)} FROM ({row}) AS hashed"
+    row = f"SELECT SHA2(CONCAT_WS(',', {values}), 256) AS h FROM {source}"  # noqa: S608 (names are quoted)
+    statement = f"SELECT COUNT(*), {piece.format(1)}, {piece.format(16)} FROM ({row}) AS hashed"  # noqa: S608 (names are quoted)
     ((count, first, second),) = rows(connection, statement)
     return {"count": count, "hash": f"{int(first or 0):x}-{int(second or 0):x}"}
 
