@@ -35,7 +35,7 @@ lint: ## check style, types, direction of imports, shell scripts and the generat
 .PHONY: bench
 bench: ## compare backup and restore with other ways on the same data (also as build/bench.json)
 	@scripts/setup.sh bench
-	@scripts/bench
+	@PYTHONPATH=scripts $(VENV_PYTHON) -m bench $(ARGS)
 
 .PHONY: docs
 docs: ## write docs/DAGS.md from the DAGs
