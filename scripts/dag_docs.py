@@ -5,16 +5,21 @@ import difflib
 import inspect
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 if TYPE_CHECKING:
     from airflow.sdk import DAG, Param, TaskGroup
 
 ROOT = Path(__file__).resolve().parent.parent
+# The public half of a key pair that was thrown away.
+STAND_IN_RECIPIENT = "age1ymxyng7j0w4d88k3ql9rxtjvdf6c9yk7ahlkhftpxheasrr0j4eshggk8g"
 HEADER = """\
 # The DAGs
 
@@ -65,12 +70,22 @@ def load(folder: Path) -> tuple[list["DAG"], dict[str, str]]:
             "AIRFLOW__CORE__DAGS_FOLDER": str(folder.resolve()),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "SPOQPLUS_BACKUP_CONFIG": str(documented_site(Path(home))),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",  # import errors are ours to print
         }
         from airflow.dag_processing.dagbag import DagBag
 
         bag = DagBag(dag_folder=folder.resolve(), load_op_links=False)
         return [bag.dags[name] for name in sorted(bag.dags)], dict(bag.import_errors)
+
+
+def documented_site(folder: Path) -> Path:
+    """The configuration as it comes with the project, with the one field that a site must fill in."""
+    settings = yaml.safe_load((ROOT / "include" / "config" / "spoqplus.yaml").read_text(encoding="utf-8"))
+    settings["encryption"]["recipients"] = [STAND_IN_RECIPIENT]
+    path = folder / "spoqplus.yaml"
+    path.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    return path
 
 
 def catalogue(dags: list["DAG"], folder: Path) -> str:
@@ -126,11 +141,15 @@ def asset_names(condition: Any) -> Iterator[str]:
 
 
 def demoted(markdown: str) -> str:
-    """Puts a DAG's own headings below the DAG's heading in this page."""
-    lines, fenced = [], False
-    for line in inspect.cleandoc(markdown).splitlines():
+    """Puts a DAG's own headings below the DAG's heading in this page, the highest of them as `###`."""
+    lines = inspect.cleandoc(markdown).splitlines()
+    headings, fenced = {}, False
+    for number, line in enumerate(lines):
         fenced ^= line.lstrip().startswith("```")
-        lines.append(f"##{line}" if line.startswith("#") and not fenced else line)
+        if heading := re.match(r"#+(?= )", line if not fenced else ""):
+            headings[number] = len(heading[0])
+    for number, level in headings.items():
+        lines[number] = "#" * (level - min(headings.values()) + 3) + lines[number][level:]
     return "\n".join(lines)
 
 
@@ -142,8 +161,10 @@ def parameter(name: str, param: "Param") -> list[str]:
     if "format" in param.schema:
         kind += f" ({param.schema['format']})"
     default = "must be given" if param.value is NOTSET else f"`{json.dumps(param.value, ensure_ascii=False)}`"
-    choices = ", ".join(f"`{choice}`" for choice in param.schema.get("enum") or param.schema.get("examples") or [])
-    meaning = ": ".join(text for text in (param.schema.get("title"), param.description) if text)
+    offered = param.schema.get("enum") or param.schema.get("examples") or []
+    choices = ", ".join(f"`{json.dumps(choice, ensure_ascii=False)}`" for choice in offered)
+    description = param.description or param.schema.get("description_md")
+    meaning = ": ".join(text for text in (param.schema.get("title"), description) if text)
     return [f"`{name}`", kind, default, choices, meaning]
 
 

@@ -9,9 +9,10 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "dag_docs.py"
 SAMPLE = '''\
 """
+##### Sample
 Saves the sample.
 
-# When it fails
+###### When it fails
 Retry it.
 
 ```
@@ -77,9 +78,10 @@ def test_the_page_describes_every_dag(sample: Path) -> None:
     for line in (
         "| `0 3 * * *` (Asia/Seoul) | data-platform | `backup`, `spoqplus` | 1 | `dags/sample.py` |",
         "Saves the sample.",
-        "### When it fails",
+        "### Sample",
+        "#### When it fails",
         "# a comment, not a heading",
-        '| `environment` | string | `"test"` | `test`, `production` | Where \\| to |',
+        '| `environment` | string | `"test"` | `"test"`, `"production"` | Where \\| to |',
         "| `to_time` | null or string (date-time) | `null` |  | 시각 |",
         "- `preflight` (@task): Looks first.",
         "- **`database`**: all of it",
@@ -90,7 +92,7 @@ def test_the_page_describes_every_dag(sample: Path) -> None:
         assert line in backup.splitlines()
     assert "| when updated: `sample_set` |" in replication
     assert "| by hand |" in restore
-    assert "| `backup` | string | must be given | `latest` |  |" in restore
+    assert '| `backup` | string | must be given | `"latest"` |  |' in restore
 
 
 def test_check_passes_after_docs_and_fails_after_a_change(sample: Path) -> None:
