@@ -1,6 +1,8 @@
 """S3 servers for tests: moto's, rclone's (which keeps objects as files), and a proxy that makes them fail."""
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import logging
 import shutil
@@ -92,12 +94,17 @@ class Faults:
     code: str = "SlowDown"
     cut_bodies: list[int] = field(default_factory=list)  # the next downloads break off after so many bytes
     flip_uploads: int = 0  # so many uploads arrive with their last byte changed
+    checks_checksums: bool = False  # as AWS does, and moto does not
 
     def count(self, method: str) -> int:
         return sum(request.startswith(f"{method} ") for request in self.requests)
 
     def next_status(self) -> int | None:
         return self.always or (self.statuses.pop(0) if self.statuses else None)
+
+
+def checksum_fits(told: str | None, body: bytes) -> bool:
+    return told is None or base64.b64decode(told) == hashlib.sha256(body).digest()
 
 
 class FaultyProxy(BaseHTTPRequestHandler):
@@ -117,6 +124,9 @@ class FaultyProxy(BaseHTTPRequestHandler):
         if body and self.command == "PUT" and faults.flip_uploads:
             faults.flip_uploads -= 1
             body[-1] ^= 1
+        if faults.checks_checksums and not checksum_fits(self.headers.get("x-amz-checksum-sha256"), body):
+            self.refuse(400, "BadDigest")
+            return
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
         connection.request(self.command, self.path, body=bytes(body), headers=headers)
@@ -136,8 +146,8 @@ class FaultyProxy(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on  # noqa: N815 (the base class's names)
 
-    def refuse(self, status: int) -> None:
-        text = f"<Error><Code>{self.faults.code}</Code><Message>out of order</Message></Error>".encode()
+    def refuse(self, status: int, code: str | None = None) -> None:
+        text = f"<Error><Code>{code or self.faults.code}</Code><Message>out of order</Message></Error>".encode()
         content = b"" if self.command == "HEAD" else text
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")

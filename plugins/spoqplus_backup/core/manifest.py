@@ -203,7 +203,9 @@ class Segment(Model):
 class DumpObject(Model):
     """An object that the dump holds, as the server's own catalogue knew it at the time of the dump."""
 
-    kind: Literal["table", "view", "trigger", "function", "procedure", "package", "event", "sequence", "account"]
+    kind: Literal[
+        "table", "view", "trigger", "function", "procedure", "package", "library", "event", "sequence", "account"
+    ]
     database: str
     name: str
     table: str | None = None

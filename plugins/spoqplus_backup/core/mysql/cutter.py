@@ -14,13 +14,16 @@ from typing import IO
 
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Segment, SegmentKind
-from spoqplus_backup.core.mysql.delimited import is_closed
+from spoqplus_backup.core.mysql.delimited import count_programs, is_closed
 from spoqplus_backup.core.mysql.rowcount import RowCounter
 from spoqplus_backup.core.staging import write_all
 
 TAIL_BYTES = 16384
+HEAD_BYTES = 4 << 20  # more than the names of 4,096 columns
 
 _INSERT = b"INSERT INTO "
+_NAME = rb"`(?:[^`]|``)*`"
+_INSERT_HEAD = re.compile(rb"INSERT INTO " + _NAME + rb" (?:\((?:" + _NAME + rb"|\w+|, )*\) )?VALUES(\n| )\(")
 _END_OF_STATEMENT = b";\n"
 _SEMICOLON = ord(";")
 _AFTER_ROWS = (b"\n", b"/*", b"--", b"UNLOCK", b"SET ", b"DELIMITER ")
@@ -110,6 +113,7 @@ class Cutter:
         self._heading_open = False  # the dashes that close it are still to come
         self._program = bytearray()
         self._backslash_escapes = True
+        self._at_insert = True  # the next bytes of rows are the head of a statement, whose names may hold any text
         self._data_heading = False  # "Dumping data for table" was the last heading
 
     def feed(self, block: bytes) -> None:
@@ -160,6 +164,14 @@ class Cutter:
     def _scan_rows(self, data: bytes) -> int:
         written = position = 0
         while True:
+            if self._at_insert:
+                head = _INSERT_HEAD.match(data, position)
+                if head is None:
+                    self._write(memoryview(data)[written:position])
+                    return self._wait_for_head(data, position)
+                self._at_insert = False
+                self._open.rows += self._counter.begin(on_a_new_line=head[1] == b"\n")
+                position = head.end()
             end = self._statement_end(data, position)
             if end < 0 or end + len(_END_OF_STATEMENT) + _LOOKAHEAD > len(data):
                 keep = len(data) - data.endswith(b";") if end < 0 else end
@@ -171,7 +183,8 @@ class Cutter:
             position = end
             more = data.startswith(_INSERT, end)
             if more or data.startswith(_AFTER_ROWS, end):
-                self._open.rows += self._counter.end_statement()
+                self._open.rows += self._counter.end()
+                self._at_insert = True
             if not more and data.startswith(_AFTER_ROWS, end):
                 self._write(memoryview(data)[written:end])
                 self._begin("structure", self._open.database, self._open.table)
@@ -181,6 +194,12 @@ class Cutter:
                 self._write(memoryview(data)[written:end])
                 written = end
                 self._cut()
+
+    def _wait_for_head(self, data: bytes, position: int) -> int:
+        if len(data) - position > HEAD_BYTES:
+            text = data[position : position + 200].decode("utf-8", "replace")
+            raise IntegrityError(f"The dump has an INSERT of a form that is not known, beginning with `{text}`.")
+        return position
 
     def _statement_end(self, data: bytes, position: int) -> int:
         """Where the next `;` and newline stand; -1 when they are not in the data."""
@@ -195,6 +214,8 @@ class Cutter:
         end = data.find(b"\n") + 1
         self._program += data[:end]
         if data[:end] == b"DELIMITER ;\n" and is_closed(self._program, backslash_escapes=self._backslash_escapes):
+            found = count_programs(self._program, backslash_escapes=self._backslash_escapes)
+            self.found.programs[self._open.kind] = self.found.programs.get(self._open.kind, 0) + found
             self._write(self._program)
             self._program = bytearray()
             self._scan = self._scan_text
@@ -242,8 +263,6 @@ class Cutter:
         self._flush_margin()
         if self._open.kind == "structure":
             self._begin("triggers", self._open.database, self._open.table)
-        kind = self._open.kind
-        self.found.programs[kind] = self.found.programs.get(kind, 0) + 1
         self._program += line
         self._scan = self._scan_program
 

@@ -7,6 +7,7 @@ line itself, in a string or a comment; only a lexer can tell.
 import re
 
 _OPENING = re.compile(rb"\ADELIMITER (\S+)\n")
+_EVENT = b"/*!50106 CREATE*/"
 _CLOSING = b"\nDELIMITER ;\n"
 
 
@@ -17,8 +18,9 @@ def _lexer(single: str, double: str) -> re.Pattern[bytes]:
         | "{double}(?P<double>"|\Z)
         | `[^`]*(?P<name>`|\Z)
         | /\*(?![!M+]).*?(?P<comment>\*/|\Z)
+        | (?<![\w$])\$(?P<tag>\w*)\$.*?(?P<dollar>\$(?P=tag)\$|\Z)
         | (?:\#|--(?=\s))[^\n]*
-        | [^'"`/\#-]+
+        | [^'"`/\#$-]+
         | .
         """.encode(),
         re.VERBOSE | re.DOTALL,
@@ -45,3 +47,10 @@ def is_closed(text: bytes | bytearray, *, backslash_escapes: bool = True) -> boo
     lexer = _ESCAPES if backslash_escapes else _NO_ESCAPES
     tokens = lexer.finditer(body[: -len(opening[1])])
     return all(token.lastgroup is None or token[token.lastgroup] for token in tokens)
+
+
+def count_programs(text: bytes | bytearray, *, backslash_escapes: bool = True) -> int:
+    """How many programs a whole text holds: triggers and routines come one by one, events all in one go."""
+    lexer = _ESCAPES if backslash_escapes else _NO_ESCAPES
+    code = b"".join(token[0] for token in lexer.finditer(text) if token.lastgroup is None)
+    return max(1, code.count(_EVENT))

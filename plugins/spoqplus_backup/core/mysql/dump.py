@@ -361,7 +361,7 @@ def _check_complete(chosen: Selection, expected: Sequence[DumpObject], cutter: C
     kinds = Counter(item.kind for item in expected)
     pairs = [("triggers", kinds["trigger"], programs.get("triggers", 0))]
     if chosen.whole:
-        routines = kinds["function"] + kinds["procedure"] + kinds["package"]
+        routines = kinds["function"] + kinds["procedure"] + kinds["package"] + kinds["library"]
         pairs += [
             ("routines", routines, programs.get("routines", 0)),
             ("events", kinds["event"], programs.get("events", 0)),

@@ -198,11 +198,24 @@ def objects(connection: Connection, names: Sequence[str]) -> tuple[DumpObject, .
     ):
         routine = "package" if kind.startswith("PACKAGE") else kind.lower()
         found.append(DumpObject.model_validate({"kind": routine, "database": database, "name": name}))
+    found += _libraries(connection, names)
     for database, name in connection.rows(
         f"SELECT EVENT_SCHEMA, EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA IN ({where})", names
     ):
         found.append(DumpObject(kind="event", database=database, name=name))
     return tuple(sorted(found, key=lambda item: (item.database, item.kind, item.name)))
+
+
+def _libraries(connection: Connection, names: Sequence[str]) -> list[DumpObject]:
+    """The JavaScript libraries that MySQL has since 9.2; their view in information_schema came with them."""
+    if not connection.rows("SHOW TABLES FROM information_schema LIKE 'LIBRARIES'"):
+        return []
+    statement = (
+        f"SELECT LIBRARY_SCHEMA, LIBRARY_NAME FROM information_schema.LIBRARIES WHERE LIBRARY_SCHEMA IN ({_in(names)})"
+    )
+    return [
+        DumpObject(kind="library", database=database, name=name) for database, name in connection.rows(statement, names)
+    ]
 
 
 def counts(found: Sequence[DumpObject]) -> ObjectCounts:
@@ -213,7 +226,7 @@ def counts(found: Sequence[DumpObject]) -> ObjectCounts:
         tables=kinds.count("table"),
         views=kinds.count("view"),
         triggers=kinds.count("trigger"),
-        routines=sum(kinds.count(kind) for kind in ("function", "procedure", "package")),
+        routines=sum(kinds.count(kind) for kind in ("function", "procedure", "package", "library")),
         events=kinds.count("event"),
         sequences=kinds.count("sequence"),
     )

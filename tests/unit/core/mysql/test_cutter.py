@@ -35,6 +35,7 @@ def table(name: bytes, *statements: bytes, after: bytes = b"") -> bytes:
     )
 
 
+EVIL = "evil`;\n-- Table structure for table `x"
 FOOTER = b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;\n\n-- Dump completed on 2026-11-23  3:00:00\n"
 TRIGGER = b"""/*!50003 SET @saved_cs_client      = @@character_set_client */ ;
 /*!50003 SET sql_mode              = 'STRICT_TRANS_TABLES' */ ;
@@ -58,6 +59,10 @@ MARIADB = (
     + table(b"a", b"INSERT INTO `a` VALUES\n(1,'x'),\n(2,'),(');\n", b"INSERT INTO `a` VALUES\n(3,'it\\'s;\\n');\n")
     + table(b"b", b"INSERT INTO `b` VALUES\n(1);\n", after=TRIGGER)
     + table(b"empty")
+    + table(
+        b"evil``;\n-- Table structure for table ``x",
+        b"INSERT INTO `evil``;\n-- Table structure for table ``x` VALUES\n(1);\n",
+    )
     + table(b"new\nline``s", b"INSERT INTO `new\nline``s` (`a`) VALUES (1),\n(2),\n(3);\n")
     + b"--\n-- Dumping events for database 'shop'\n--\n\n"
     + b"--\n-- Dumping routines for database 'shop'\n--\n"
@@ -118,7 +123,7 @@ def rows(cutter: Cutter) -> dict[str, int]:
 @pytest.mark.parametrize("part_bytes", [1, 1 << 20])
 def test_rows_are_counted_in_both_forms(block: int, part_bytes: int, tmp_path: Path) -> None:
     mariadb = cut(MARIADB, block, part_bytes, tmp_path / "mariadb")
-    assert rows(mariadb) == {"a": 3, "b": 1, "new\nline`s": 3}
+    assert rows(mariadb) == {"a": 3, "b": 1, EVIL: 1, "new\nline`s": 3}
     assert rows(cut(MYSQL, block, part_bytes, tmp_path / "mysql")) == {"it's": 7}
 
 
@@ -135,6 +140,8 @@ def test_each_kind_is_found_where_it_is(tmp_path: Path) -> None:
         ("rows", "shop", "b"),
         ("triggers", "shop", "b"),
         ("structure", "shop", "empty"),
+        ("structure", "shop", EVIL),
+        ("rows", "shop", EVIL),
         ("structure", "shop", "new\nline`s"),
         ("rows", "shop", "new\nline`s"),
         ("events", "shop", None),

@@ -19,9 +19,9 @@ def literal(text: str) -> str:
 @given(st.lists(st.lists(TEXT, min_size=1, max_size=3), min_size=1, max_size=6), st.integers(1, 40), st.booleans())
 def test_counts_rows(table: list[list[str]], block: int, row_a_line: bool) -> None:
     values = ["(" + ",".join(["1", *map(literal, row)]) + ")" for row in table]
-    text = " VALUES\n" + ",\n".join(values) if row_a_line else " VALUES " + ",".join(values)
-    data = f"INSERT INTO `t`{text};\n".encode()
+    data = ((",\n" if row_a_line else ",").join(values) + ";\n").encode()
     counter = RowCounter()
     for _ in range(2):  # a second statement finds no trace of the first
-        found = sum(counter.feed(data, start, min(start + block, len(data))) for start in range(0, len(data), block))
-        assert found + counter.end_statement() == len(table)
+        found = counter.begin(on_a_new_line=row_a_line)
+        found += sum(counter.feed(data, start, min(start + block, len(data))) for start in range(0, len(data), block))
+        assert found + counter.end() == len(table)
