@@ -200,6 +200,11 @@ class Segment(Model):
     rows: int = 0
 
 
+ObjectKind = Literal[
+    "table", "view", "sequence", "trigger", "function", "procedure", "package", "library", "event", "account"
+]
+
+
 class DumpObject(Model):
     """An object that the dump holds, as the server's own catalogue knew it at the time of the dump."""
 

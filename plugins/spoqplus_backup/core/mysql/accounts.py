@@ -82,7 +82,7 @@ def _execute(connection: server.Connection, statement: str) -> None:
 
 def _accounts(connection: server.Connection, facts: server.ServerFacts) -> list[Account]:
     is_role = "is_role = 'Y'" if facts.flavour == "mariadb" else "0"
-    rows = connection.rows(f"SELECT User, Host, {is_role} FROM mysql.user ORDER BY {is_role} DESC, User, Host")
+    rows = connection.rows(f"SELECT User, Host, {is_role} FROM mysql.user ORDER BY 3 DESC, User, Host")
     return [(_text(user), _text(host), bool(role)) for user, host, role in rows if _text(user) not in OWN]
 
 

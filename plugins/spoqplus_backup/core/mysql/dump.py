@@ -278,7 +278,6 @@ def dump_arguments(
         "--single-transaction",
         "--quick",
         "--triggers",
-        "--add-drop-trigger",  # so that a load can be repeated
         "--hex-blob",
         "--tz-utc",
         "--default-character-set=utf8mb4",

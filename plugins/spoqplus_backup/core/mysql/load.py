@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +109,7 @@ def load(source: Source, target: Target, journal: Journal, tables: frozenset[Tab
     loader.databases(wanted, everything=tables is None)
     loader.in_order([segment for segment in wanted if segment.kind == "structure"])
     loader.rows([segment for segment in wanted if segment.kind == "rows"], journal)
+    loader.drop_triggers({(str(segment.database), segment.table) for segment in wanted if segment.kind == "triggers"})
     for kind in PROGRAM_KINDS:
         loader.in_order([segment for segment in wanted if segment.kind == kind])
     loader.progress.finish()
@@ -179,9 +180,21 @@ class _Loader:
 
         in_parallel(work, sorted(pieces, key=lambda piece: -piece.length), self._target.connections)
 
-    def _statement(self, statement: str) -> None:
+    def drop_triggers(self, tables: Set[tuple[str, str | None]]) -> None:
+        """Take away the triggers that an earlier try has made: the dump itself only makes them.
+
+        mysqldump's `--add-drop-trigger` is of no use: MySQL's (9.7.4) doesn't quote the name.
+        """
+        found = [item for item in self._source.index.objects if item.kind == "trigger"]
+        names = [(item.database, item.name) for item in found if (item.database, item.table) in tables]
+        if names:
+            self._statement(
+                *(f"DROP TRIGGER IF EXISTS {server.quoted(database)}.{server.quoted(name)}" for database, name in names)
+            )
+
+    def _statement(self, *statements: str) -> None:
         with self._session() as send:
-            send(f"{statement};\n".encode())
+            send("".join(f"{statement};\n" for statement in statements).encode())
 
     def _execute(self, pieces: Sequence[Piece], *, use: bool = True) -> None:
         with self._session() as send:
