@@ -200,6 +200,7 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
         facts = server.facts(connection)
         there = {(item.database, item.name) for item in server.objects(connection, _databases(request, planned))}
     _check_flavour(settings, manifest, facts)
+    saved = {(request.into_schema or item.database, item.name) for item in objects}
     wanted = {
         (request.into_schema or item.database, item.name)
         for item in objects
@@ -224,7 +225,7 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
         objects=len(objects),
         seconds=round(FIXED_SECONDS + fetch / FETCH_BYTES_PER_SECOND + sql / LOAD_BYTES_PER_SECOND, 1),
         rto_seconds=settings.objectives.rto_hours * 3600,
-        warnings=_warnings(settings, manifest, facts, wanted, there, request, planned),
+        warnings=_warnings(settings, manifest, facts, saved, there, request, planned),
     )
     write_json(directory / "plan.json", plan)
     return plan
@@ -329,7 +330,7 @@ def _warnings(
     settings: Settings,
     manifest: Manifest,
     facts: server.ServerFacts,
-    wanted: set[tuple[str, str]],
+    saved: set[tuple[str, str]],
     there: set[tuple[str, str]],
     request: RestoreRequest,
     planned: list[PlannedComponent],
@@ -337,10 +338,11 @@ def _warnings(
     found = []
     if not manifest.server.version.startswith(".".join(map(str, facts.version[:2]))):
         found.append(f"The backup is of version {manifest.server.version}, the target is {facts.version_text}.")
-    left = there - wanted
+    left = there - saved
     if left and not request.tables:
         names = ", ".join(f"{database}.{name}" for database, name in sorted(left)[:5])
-        found.append(f"{len(left)} objects of the target are not in the backup and stay as they are: {names}.")
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        found.append(f"What the backup does not have stays as it is: {names}{more}.")
     if request.environment == "production" and not settings.restore.binary_log:
         found.append("What is loaded is not written to the binary log (restore.binary_log): replicas won't have it.")
     if request.environment == "production" and any(item.name == "face_encodings" for item in planned):
