@@ -1,6 +1,7 @@
 """The private database server: starts on nothing, is found again, dies when it is told to."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from spoqplus_backup.core.errors import BackupError, PermanentError
+from spoqplus_backup.core.mysql import sandbox
 from spoqplus_backup.core.mysql.sandbox import SandboxServer, ServerPrograms
 from support import servers
 
@@ -82,6 +84,19 @@ def test_server_dies_with_its_parent(tmp_path: Path, vendor: ServerPrograms) -> 
     process = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
     pid = int(process.stdout)
     servers.wait_until(lambda: not servers.is_alive(pid), 20, f"the end of the server {pid}")
+
+
+def test_port_that_was_taken_meanwhile_is_replaced(
+    tmp_path: Path, vendor: ServerPrograms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as occupant:
+        occupant.bind(("127.0.0.1", 0))
+        occupant.listen()
+        taken, choose = occupant.getsockname()[1], sandbox._free_port
+        ports = iter([taken])
+        monkeypatch.setattr(sandbox, "_free_port", lambda: next(ports, None) or choose())
+        with start(tmp_path, vendor) as server:
+            assert server.port not in (None, taken)
 
 
 def test_error_holds_the_servers_own_words(tmp_path: Path, vendor: ServerPrograms) -> None:

@@ -1,9 +1,9 @@
 """A private database server in a directory of its own: for the demo, the tests, the benchmark and recovery tests.
 
-Everything it makes lies below one directory: `data/` (the data directory), `error.log`, `server.pid` and the socket. It
-listens on that socket and, unless told otherwise, on a free port of 127.0.0.1. `root` logs in without a password, so it
-is for data that whoever can log in to this machine may see, or for a machine that nobody else logs in to.
-The server dies with the thread that started it; a leftover of a machine's crash is ended by the next start.
+Everything it makes lies below one directory: `data/` (the data directory), `tmp/`, `error.log`, `server.pid` and the
+socket. It listens on that socket and, unless told otherwise, on a free port of 127.0.0.1. `root` logs in without a
+password, so it is for data that whoever can log in to this machine may see, or for a machine that nobody else logs in
+to. The server dies with the thread that started it; a leftover of a machine's crash is ended by the next start.
 """
 
 import contextlib
@@ -143,8 +143,12 @@ class SandboxServer:
     ) -> "SandboxServer":
         log = directory / "error.log"
         log.write_bytes(b"")
+        temporary = directory / "tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
         settings = _settings(programs.flavour, memory_mib) | {
             "datadir": str(directory / "data"),
+            "tmpdir": str(temporary),
             "log-error": str(log),
             "pid-file": str(directory / "server.own.pid"),
             "socket": str(socket_path),
