@@ -1,0 +1,322 @@
+"""`spoqplus-backup`: look at backups and restore them from a shell, with the same core but without Airflow.
+
+Credentials come from `AIRFLOW_CONN_<ID>` variables, settings from the same files as the DAGs'. The exit status is 0
+when all is well, 1 when something is wrong, 2 for a wrong call.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from spoqplus_backup.core.connections import Connections, EnvironmentConnections
+from spoqplus_backup.core.crypto import generate_signing_key, key_fingerprint
+from spoqplus_backup.core.errors import BackupError, PermanentError, SettingsError
+from spoqplus_backup.core.manifest import Manifest, Part
+from spoqplus_backup.core.mysql.dump import dump
+from spoqplus_backup.core.progress import human_bytes, human_seconds
+from spoqplus_backup.core.publish import publish
+from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest, load_plan, make_plan, validate_request
+from spoqplus_backup.core.recovery.restore import fetch, load_set, safety_preflight, verify_restored
+from spoqplus_backup.core.repository.base import Repository
+from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
+from spoqplus_backup.core.repository.opener import open_repositories, open_repository
+from spoqplus_backup.core.run import BackupRun, StageSummary
+from spoqplus_backup.core.settings import Settings, check_settings, load_settings, settings_files
+from spoqplus_backup.core.stages import STORE_THREADS, compress, encrypt, in_parallel, upload, verify
+from spoqplus_backup.plan_text import plan_markdown
+
+GENERATION = 0  # nothing is ever cleared here: a restore that is resumed goes on
+SIGNING_KEY, SIGNING_PUB = "signing.key", "signing.pub"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except BackupError as error:
+        print(f"spoqplus-backup: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("spoqplus-backup: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="spoqplus-backup", description=__doc__)
+    parser.add_argument("--config", type=Path, help="the site's file (default: SPOQPLUS_BACKUP_CONFIG)")
+    parser.add_argument("--site", help="which site, when there are several files")
+    parser.add_argument("--verbose", action="store_true", help="say what is being done")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check-config", help="check every site's file, its paths, keys and connections")
+    check.add_argument("--restore", action="store_true", help="also what only a machine that restores needs")
+    check.set_defaults(command=check_config)
+
+    listing = commands.add_parser("list", help="list the backups, newest first")
+    listing.add_argument("--cadence", help="only these, such as daily or safety")
+    listing.add_argument("--repository", help="only this one's")
+    listing.set_defaults(command=list_sets)
+
+    show = commands.add_parser("show", help="show what a backup holds")
+    _add_set(show)
+    show.add_argument("--json", action="store_true", help="print the manifest itself")
+    show.set_defaults(command=show_set)
+
+    verifying = commands.add_parser("verify", help="check signature, chain and every object of a backup")
+    _add_set(verifying)
+    verifying.add_argument("--read", action="store_true", help="read every object back, whatever the server says of it")
+    verifying.set_defaults(command=verify_set)
+
+    restore = commands.add_parser("restore", help="restore a backup; asks before it touches production")
+    _add_restore(restore)
+    restore.set_defaults(command=restore_set)
+
+    keys = commands.add_parser("keys", help="make keys").add_subparsers(required=True, metavar="COMMAND")
+    generate = keys.add_parser("generate", help="make a pair of signing keys in a folder")
+    generate.add_argument("folder", type=Path)
+    generate.set_defaults(command=generate_keys)
+    return parser
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("backup", help="latest, a day (YYYYMMDD), or a set such as daily/20250101_030000")
+    parser.add_argument("--repository", help="the one to look at (default: all that have it)")
+
+
+def _add_restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--environment", choices=("test", "production"), default="test")
+    parser.add_argument("--backup", default="latest", help="latest, a day (YYYYMMDD), or a set's name")
+    parser.add_argument("--repository", help="where to take it from (default: the first that has it)")
+    parser.add_argument("--components", nargs="+", metavar="NAME", help="what to restore (default: database)")
+    parser.add_argument("--tables", nargs="+", metavar="DATABASE.TABLE", help="only these")
+    parser.add_argument("--into-schema", metavar="NAME", help="under another schema name")
+    parser.add_argument("--dry-run", action="store_true", help="only show the plan")
+    parser.add_argument("--no-safety-backup", dest="safety_backup", action="store_false", help="save nothing before")
+    parser.add_argument("--yes", action="store_true", help="do not ask before production is overwritten")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a restore that failed; it printed its name")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    if options.config is not None or options.site is None:
+        return load_settings(options.config)
+    for file in settings_files():
+        settings = load_settings(file)
+        if settings.site == options.site:
+            return settings
+    raise SettingsError(f"No configuration file describes the site {options.site}: check SPOQPLUS_BACKUP_CONFIG.")
+
+
+def check_config(options: argparse.Namespace) -> int:
+    """Print every problem of every file."""
+    connections = EnvironmentConnections()
+    status = 0
+    for file in [options.config] if options.config else settings_files():
+        try:
+            problems = check_settings(load_settings(file), connections, restoring=options.restore)
+        except SettingsError as error:
+            problems = [str(error)]
+        for problem in problems:
+            print(problem)
+        if not problems:
+            print(f"{file}: good")
+        status = 1 if problems else status
+    return status
+
+
+def _repositories(options: argparse.Namespace, settings: Settings, connections: Connections) -> list[Repository]:
+    if options.repository is not None:
+        return [open_repository(settings, options.repository, connections)]
+    return open_repositories(settings, connections)
+
+
+def _catalog(settings: Settings, repository: Repository) -> Catalog:
+    return Catalog(repository, settings.signing.public_key_files, settings.site)
+
+
+def list_sets(options: argparse.Namespace) -> int:
+    """Print a line for each set in each repository; one that can't be trusted says why."""
+    settings = _settings(options)
+    status = 0
+    for repository in _repositories(options, settings, EnvironmentConnections()):
+        catalog = _catalog(settings, repository)
+        sets = catalog.sets(options.cadence)
+        print(f"{repository.name} ({repository.url}): {len(sets)} sets")
+        for ref in sets:
+            try:
+                print(f"  {_line(catalog.load(ref))}")
+            except PermanentError as error:
+                print(f"  {ref.name}  NOT USABLE: {error}")
+                status = 1
+    return status
+
+
+def _line(manifest: Manifest) -> str:
+    names = ", ".join(component.name for component in manifest.components)
+    took = human_seconds((manifest.finished_at - manifest.started_at).total_seconds())
+    return (
+        f"{manifest.name:<28}{human_bytes(manifest.stored_bytes):>12} of {human_bytes(manifest.raw_bytes):>10}  "
+        f"{took:>12}  {manifest.server.flavour} {manifest.server.version}  {names}"
+    )
+
+
+def _find(options: argparse.Namespace, settings: Settings) -> tuple[list[tuple[Repository, Manifest]], int]:
+    """The set in every repository that has it, and how many have not; `latest` is the newest of the first one.
+
+    Raises:
+        PermanentError: none has it in a state that can be trusted.
+    """
+    found: list[tuple[Repository, Manifest]] = []
+    without = 0
+    for repository in _repositories(options, settings, EnvironmentConnections()):
+        wanted = found[0][1].name if found else options.backup
+        try:
+            found.append((repository, _catalog(settings, repository).resolve(wanted)))
+        except BackupError as error:
+            print(f"{repository.name}: {error}", file=sys.stderr)
+            without += 1
+    if not found:
+        raise PermanentError(f"No repository has a usable backup {options.backup}: see above.")
+    return found, without
+
+
+def show_set(options: argparse.Namespace) -> int:
+    """Print what a set holds."""
+    settings = _settings(options)
+    (repository, manifest), *_ = _find(options, settings)[0]
+    if options.json:
+        print(manifest.to_json().decode(), end="")
+        return 0
+    zone = ZoneInfo(settings.timezone)
+    at = manifest.server.coordinates
+    facts = {
+        "backup": manifest.name,
+        "repository": repository.url,
+        "started": f"{manifest.started_at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
+        "finished": f"{manifest.finished_at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
+        "server": f"{manifest.server.flavour} {manifest.server.version}, id {manifest.server.id}",
+        "coordinates": f"{at.file or '-'} {at.position or '-'} {at.gtid or ''}".strip(),
+        "size": f"{human_bytes(manifest.stored_bytes)} stored, {human_bytes(manifest.raw_bytes)} of SQL",
+        "encryption": f"{manifest.encryption.scheme} {' '.join(manifest.encryption.recipients)}".strip(),
+        "previous": manifest.previous.id if manifest.previous else "-",
+        "tools": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
+    }
+    for name, value in facts.items():
+        print(f"{name:<12}  {value}")
+    for component in manifest.components:
+        rows = "" if component.rows is None else f", {component.rows:,} rows"
+        counts = ", ".join(f"{count} {kind}" for kind, count in component.counts.model_dump().items() if count)
+        print(
+            f"component     {component.name}: {len(component.parts)} parts, {human_bytes(component.stored_bytes)} of "
+            f"{human_bytes(component.raw_bytes)}{rows}; {counts or 'nothing in it'}"
+        )
+    for warning in manifest.warnings:
+        print(f"warning       {warning}")
+    return 0
+
+
+def verify_set(options: argparse.Namespace) -> int:
+    """Print every object that is not as the signed manifest says."""
+    settings = _settings(options)
+    found, without = _find(options, settings)
+    status = 1 if without else 0
+    for repository, manifest in found:
+        problems = _damage(repository, manifest, read_back=options.read)
+        try:
+            if remark := _catalog(settings, repository).check_previous(manifest):
+                print(f"{repository.name}: note: {remark}")
+        except PermanentError as error:
+            problems.append(str(error))
+        for problem in problems:
+            print(f"{repository.name}: {problem}")
+        size = human_bytes(manifest.stored_bytes)
+        verdict = f"{len(problems)} problems" if problems else "good"
+        print(f"{repository.name}: {manifest.name}: {verdict} ({len(manifest.objects())} objects, {size})")
+        status = 1 if problems else status
+    return status
+
+
+def _damage(repository: Repository, manifest: Manifest, *, read_back: bool) -> list[str]:
+    def check(item: tuple[str, Part]) -> str | None:
+        key, part = item
+        try:
+            repository.check(f"{manifest.name}/{key}", part.stored_bytes, part.sha256, read_back=read_back)
+        except PermanentError as error:
+            return str(error)
+        return None
+
+    found = in_parallel(check, list(manifest.objects().items()), STORE_THREADS)
+    return [problem for problem in found if problem is not None]
+
+
+def restore_set(options: argparse.Namespace) -> int:
+    """Plan, ask, save what will be overwritten, fetch, load, compare."""
+    settings, connections = _settings(options), EnvironmentConnections()
+    plan = load_plan(settings, options.resume) if options.resume else _new_plan(options, settings, connections)
+    print(plan_markdown(settings, plan))
+    if plan.request.dry_run:
+        return 0
+    if plan.request.environment == "production" and not (options.yes or _agreed(settings)):
+        print("Nothing was changed.")
+        return 1
+    print(f"\nIf it fails, go on with: spoqplus-backup restore --resume {plan.run_id}\n", flush=True)
+    if plan.request.environment == "production" and plan.request.safety_backup:
+        _save_what_is_there(settings, connections, plan)
+    _report(fetch(settings, connections, plan))
+    _report(load_set(settings, connections, plan, generation=GENERATION))
+    _report(verify_restored(settings, connections, plan))
+    return 0
+
+
+def _new_plan(options: argparse.Namespace, settings: Settings, connections: Connections) -> RestorePlan:
+    request = validate_request(settings, {name: getattr(options, name) for name in RestoreRequest.model_fields})
+    return make_plan(settings, connections, request, f"cli/{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}")
+
+
+def _agreed(settings: Settings) -> bool:
+    try:
+        return input(f"\nThis overwrites production. Type {settings.site} to go on: ").strip() == settings.site
+    except EOFError:
+        return False
+
+
+def _save_what_is_there(settings: Settings, connections: Connections, plan: RestorePlan) -> None:
+    """The safety backup. A restore that is resumed has the same run id and time, and so finds the one it made."""
+    report = safety_preflight(settings, connections, plan, plan.run_id, plan.made_at)
+    if report is None:
+        print("Nothing is overwritten: no safety backup is needed.")
+        return
+    run = BackupRun(settings, connections, SAFETY, report.set_id, plan.run_id)
+    for component in run.staging.components():
+        _report(dump(run, component, generation=GENERATION))
+        for step in (compress, encrypt, upload):
+            _report(step(run, component))
+    _report(verify(run))
+    publish(run, report.warnings)
+    print(f"What is overwritten was saved as {run.name}.", flush=True)
+
+
+def _report(summary: StageSummary) -> None:
+    detail = ", ".join(f"{name} {value}" for name, value in summary.detail.items())
+    print(f"{summary.stage}: {human_seconds(summary.seconds)} ({detail})", flush=True)
+
+
+def generate_keys(options: argparse.Namespace) -> int:
+    """Make a signing pair and say where its halves go."""
+    private, public = options.folder / SIGNING_KEY, options.folder / SIGNING_PUB
+    generate_signing_key(private, public)
+    print(f"The signing key {key_fingerprint(public)} is made. In the site's file:")
+    print(f"\nsigning:\n  private_key_file: {private.absolute()}\n  public_key_files: [{public.absolute()}]\n")
+    print(f"Keep a copy of {public.name} wherever backups are restored; {private.name} stays on the backup host.")
+    print("Keys that open backups are age's: make them with age-keygen on the machine that restores, never here.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
