@@ -1,0 +1,283 @@
+"""The command line on two folders that hold backups: what it prints and how it exits."""
+
+import hashlib
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from spoqplus_backup.cli import main
+from spoqplus_backup.core.crypto import sign
+from spoqplus_backup.core.manifest import (
+    MANIFEST,
+    SIGNATURE,
+    Component,
+    Compression,
+    Coordinates,
+    Encryption,
+    Manifest,
+    ObjectCounts,
+    Part,
+    Previous,
+    Server,
+)
+from spoqplus_backup.core.repository.local import LocalRepository
+from support.keys import SigningPair, age_pair, signing_pair
+
+OLD, NEW = "daily/20250101_030000", "daily/20250102_030000"
+PART = f"{NEW}/database/000001.sql.zst.age"
+
+
+class World(NamedTuple):
+    """A site's file, its keys, its two repositories."""
+
+    config: Path
+    signing: SigningPair
+    repositories: list[LocalRepository]
+
+
+def part(name: str) -> Part:
+    content = name.encode()
+    digest = hashlib.sha256(content).hexdigest()
+    return Part(name=name, raw_bytes=100, raw_sha256="0" * 64, stored_bytes=len(content), sha256=digest)
+
+
+def publish(world: World, name: str, previous: Previous | None = None) -> Manifest:
+    """A set whose objects hold their own names."""
+    cadence, _, set_id = name.partition("/")
+    moment = datetime(2025, 1, 1, 18, tzinfo=timezone.utc)
+    component = Component(
+        name="database",
+        kind="logical",
+        content="dump",
+        index=part("index.json.zst.age"),
+        parts=(part("000001.sql.zst.age"), part("000002.sql.zst.age")),
+        started_at=moment,
+        finished_at=moment,
+        counts=ObjectCounts(databases=1, tables=7),
+        rows=12345,
+    )
+    manifest = Manifest(
+        site="spoqplus",
+        cadence=cadence,
+        id=set_id,
+        run_id="test/run",
+        started_at=moment,
+        finished_at=moment,
+        server=Server(
+            flavour="mariadb", version="10.11.6", id=1, coordinates=Coordinates(file="bin.000001", position=4)
+        ),
+        tools={"mysqldump": "mariadb 10.11.6"},
+        compression=Compression(level=3),
+        encryption=Encryption(scheme="age", recipients=("age1example",)),
+        components=(component,),
+        previous=previous,
+        warnings=("The server has sync_binlog=0.",),
+    )
+    for repository in world.repositories:
+        for key, stored in manifest.objects().items():
+            repository.put_bytes(f"{name}/{key}", stored.name.encode())
+        repository.put_bytes(f"{name}/{SIGNATURE}", sign(manifest.to_json(), world.signing.private))
+        repository.put_bytes(f"{name}/{MANIFEST}", manifest.to_json())
+    return manifest
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    signing = signing_pair(tmp_path)
+    repositories = [LocalRepository(name, tmp_path / name) for name in ("here", "there")]
+    content = {
+        "repositories": [{"name": item.name, "root": item.url} for item in repositories],
+        "encryption": {"recipients": [age_pair(tmp_path).recipient]},
+        "signing": {"private_key_file": "signing.key", "public_key_files": ["signing.pub"]},
+        "staging": {"directory": "staging"},
+        "slack": {"connection": None},
+    }
+    config = tmp_path / "spoqplus.yaml"
+    config.write_text(yaml.safe_dump(content))
+    monkeypatch.setenv("SPOQPLUS_BACKUP_CONFIG", str(config))
+    monkeypatch.setenv("AIRFLOW_CONN_SPOQPLUS_MYSQL", "mysql://backup:secret-password@127.0.0.1:1")
+    world = World(config, signing, repositories)
+    old = publish(world, OLD)
+    publish(world, NEW, Previous(id=old.id, sha256=hashlib.sha256(old.to_json()).hexdigest()))
+    return world
+
+
+def test_check_config_of_a_good_site(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-config"]) == 0
+    assert capsys.readouterr().out == f"{world.config}: good\n"
+
+
+def test_check_config_names_every_problem(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SPOQPLUS_MYSQL")
+    world.signing.private.unlink()
+    monkeypatch.setenv("SPOQPLUS_BACKUP_CONFIG", str(tmp_path))
+    (tmp_path / "another.yaml").write_text("site: jamsil\n")
+
+    assert main(["check-config", "--restore"]) == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("`")[2].partition("`")[0] for line in lines] == [
+        "encryption.recipients",
+        "signing.private_key_file",
+        "database.connection",
+        "restore.test_connection",
+    ]
+    assert [line.startswith(str(tmp_path / "another.yaml")) for line in lines] == [True, False, False, False]
+
+
+def test_the_shipped_configuration_asks_for_recipients(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPOQPLUS_BACKUP_CONFIG", raising=False)
+
+    assert main(["check-config"]) == 1
+    assert "include/config/spoqplus.yaml: `encryption.recipients` names zero recipients" in capsys.readouterr().out
+
+
+def test_list(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["here", NEW, OLD, "there", NEW, OLD]
+    assert "54 B of      200 B" in lines[1]
+    assert "mariadb 10.11.6  database" in lines[1]
+
+    assert main(["list", "--repository", "there", "--cadence", "weekly"]) == 0
+    assert capsys.readouterr().out == f"there ({world.repositories[1].url}): 0 sets\n"
+
+
+def test_list_shows_a_forged_set_as_not_usable(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.repositories[0].put_bytes(f"{NEW}/{MANIFEST}", b"{}")
+
+    assert main(["list"]) == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith(f"  {NEW}  NOT USABLE: ")
+    assert "is not signed by any key" in lines[1]
+    assert len(lines) == 6
+
+
+def test_show(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "latest"]) == 0
+
+    shown = capsys.readouterr().out
+    for words in (
+        NEW,
+        "2025-01-02 03:00:00 KST",
+        "bin.000001 4",
+        "age age1example",
+        "20250101_030000",
+        "sync_binlog=0",
+    ):
+        assert words in shown
+    assert "database: 2 parts, 54 B of 200 B, 12,345 rows; 1 databases, 7 tables" in shown
+
+
+def test_show_as_json_is_the_manifest(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "20250101", "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["id"] == "20250101_030000"
+
+
+def test_verify_a_good_set_in_every_repository(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "latest", "--read"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"{name}: {NEW}: good (3 objects, 54 B)" for name in ("here", "there")
+    ]
+
+
+def test_verify_names_every_damaged_object(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    here, there = world.repositories
+    here.put_bytes(PART, b"000001.sql.zst.agE")
+    here.delete(f"{NEW}/database/000002.sql.zst.age")
+    there.put_bytes(PART, b"short")
+
+    assert main(["verify", NEW]) == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert f"here: {here.url}/{PART} has the SHA-256" in lines[0]
+    assert "000002.sql.zst.age is not there" in lines[1]
+    assert lines[2] == f"here: {NEW}: 2 problems (3 objects, 54 B)"
+    assert "has 5 bytes, not 18" in lines[3]
+
+
+def test_verify_finds_a_copy_missing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.repositories[1].delete(f"{NEW}/{MANIFEST}")
+
+    assert main(["verify", "latest"]) == 1
+
+    captured = capsys.readouterr()
+    assert captured.out == f"here: {NEW}: good (3 objects, 54 B)\n"
+    assert f"there: There is no backup {NEW}" in captured.err
+
+
+def test_verify_follows_the_chain(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    here, there = world.repositories
+    there.delete(f"{OLD}/{MANIFEST}")
+    publish(World(world.config, world.signing, [here]), OLD, Previous(id="20241231_030000", sha256="0" * 64))
+
+    assert main(["verify", NEW]) == 1
+
+    out = capsys.readouterr().out
+    assert f"here: {here.url}/{OLD} was replaced after {NEW} was written" in out
+    assert f"there: note: {OLD}, the set before {NEW}, is no longer there" in out
+
+
+def test_what_is_not_there(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "20240101"]) == 1
+    assert "No repository has a usable backup 20240101" in capsys.readouterr().err
+
+    assert main(["list", "--repository", "tape"]) == 1
+    assert "has no repository named tape: name one of here, there" in capsys.readouterr().err
+
+    assert main(["--site", "jamsil", "list"]) == 1
+    assert "No configuration file describes the site jamsil" in capsys.readouterr().err
+
+
+def test_a_wrong_call_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["explode"])
+
+    assert ended.value.code == 2
+    assert "check-config" in capsys.readouterr().err
+
+
+def test_no_secret_is_printed(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SPOQPLUS_TEST_MYSQL", "mysql://restore:secret-password@127.0.0.1:2")
+
+    for arguments in (["check-config", "--restore"], ["--verbose", "restore"], ["list"]):
+        main(arguments)
+
+    captured = capsys.readouterr()
+    assert "127.0.0.1:2" in captured.err
+    assert "secret-password" not in captured.out + captured.err
+
+
+def test_keys_generate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "keys"
+    assert main(["keys", "generate", str(folder)]) == 1
+    assert "make its folder" in capsys.readouterr().err
+    folder.mkdir()
+
+    assert main(["keys", "generate", str(folder)]) == 0
+
+    shown = capsys.readouterr().out
+    fields = yaml.safe_load(shown[shown.index("signing:") : shown.index("Keep a copy")])["signing"]
+    assert fields == {
+        "private_key_file": str(folder / "signing.key"),
+        "public_key_files": [str(folder / "signing.pub")],
+    }
+    assert (folder / "signing.key").stat().st_mode & 0o777 == 0o600
+    assert (folder / "signing.key").read_text().splitlines()[1] not in shown
+
+    assert main(["keys", "generate", str(folder)]) == 1
+    assert "exists already" in capsys.readouterr().err
