@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,23 @@ def test_a_failed_encryption_leaves_nothing(scheme: Scheme, tmp_path: Path, monk
         scheme.encrypt(source, tmp_path / "out" / "target")
 
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_memory_does_not_grow_with_the_file(scheme: Scheme, tmp_path: Path) -> None:
+    source, target = tmp_path / "large", tmp_path / "sealed"
+    source.touch()
+    os.truncate(source, 64 << 20)
+
+    tracemalloc.start()
+    try:
+        scheme.encrypt(source, target)
+        with scheme.decrypting(target) as reader:
+            assert sum(iter(lambda: len(reader.read(1 << 20)), 0)) == 64 << 20
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 8 << 20
 
 
 def test_secrets_are_nowhere_to_be_seen(tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ class LocalRepository:
         with self._translated(key):
             path.unlink(missing_ok=True)
             for folder in path.parents:
-                if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
+                # another process may be about to write its own probe
+                if folder in (self.root, self.root / PROBE_FOLDER) or not folder.is_dir() or any(folder.iterdir()):
                     break
                 folder.rmdir()
 

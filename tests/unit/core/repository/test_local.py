@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,34 @@ def test_what_the_system_refuses(
         repository.put(KEY, source, SHA256)
     assert type(caught.value) is expected
     assert words in str(caught.value)
+
+
+def test_deleting_takes_empty_folders_along(repository: LocalRepository) -> None:
+    repository.put_bytes(KEY, b"x")
+    repository.put_bytes("daily/20250101_030000/manifest.json", b"x")
+
+    repository.delete(KEY)
+    assert repository.list_folders("daily/20250101_030000/") == ()
+    repository.delete("daily/20250101_030000/manifest.json")
+    assert list(repository.root.iterdir()) == []
+
+
+@pytest.mark.usefixtures("another_disk")
+def test_memory_does_not_grow_with_the_file(repository: LocalRepository, tmp_path: Path) -> None:
+    source = tmp_path / "large"
+    source.touch()
+    os.truncate(source, 64 << 20)
+    digest = hashlib.sha256(bytes(64 << 20)).hexdigest()
+
+    tracemalloc.start()
+    try:
+        repository.put(KEY, source, digest)
+        repository.get(KEY, tmp_path / "target", digest, 64 << 20)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 8 << 20
 
 
 @pytest.mark.parametrize("key", ["../other", "/etc/passwd", "daily/../../other"])
