@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -84,9 +85,26 @@ def _handler(sink: SlackSink) -> type[BaseHTTPRequestHandler]:
 
 
 def _page(messages: list[Message]) -> str:
-    boxes = "".join(f"<pre>{html.escape(words(message))}</pre>" for message in reversed(messages))
+    boxes = "".join(f"<pre>{html.escape(readable(message))}</pre>" for message in reversed(messages))
     style = "body{font-family:sans-serif;max-width:60em;margin:2em auto}pre{border:1px solid;padding:1em;overflow:auto}"
     return f"<!doctype html><title>Slack</title><style>{style}</style><h1>#backup</h1>{boxes or '…'}"
+
+
+def readable(message: Message) -> str:
+    """A message as Slack shows it, in lines of plain text."""
+    lines: list[str] = []
+    for block in message.get("blocks") or [{"text": {"text": message["text"]}}]:
+        lines += [": ".join(field["text"].split("\n", 1)) for field in block.get("fields", [])]
+        if "text" in block:
+            lines += block["text"]["text"].splitlines()
+        lines += [element["text"] for element in block.get("elements", [])]
+    return "\n".join(_plain(line) for line in lines)
+
+
+def _plain(mrkdwn: str) -> str:
+    """Without Slack's marks: `*bold*`, `<url|label>`, escaped letters."""
+    without_links = re.sub(r"<([^|>]+)\|([^>]+)>", r"\2: \1", mrkdwn)
+    return html.unescape(re.sub(r"\*([^*]+)\*", r"\1", without_links))
 
 
 def words(message: Message) -> str:
