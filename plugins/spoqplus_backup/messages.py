@@ -84,16 +84,15 @@ KOREAN: dict[str, str] = {
         "작업을 clear 하거나 안전 백업을 복원하세요."
     ),
     # the restore's form
-    "form.section.what": "무엇을",
-    "form.section.where": "어디로",
-    "form.section.how": "어떻게",
+    "form.section.what": "일부만 복원",
+    "form.section.where": "저장소와 스키마",
     "form.environment": "대상 환경",
-    "form.environment.help": "`test`는 시험 서버로, `production`은 계획을 보고 승인한 뒤 운영 서버로 복원합니다.",
+    "form.environment.help": "test는 시험 서버로, production은 계획을 보고 승인한 뒤 운영 서버로 복원합니다.",
     "form.environment.test": "시험 서버",
     "form.environment.production": "운영 서버 (승인 필요)",
     "form.backup": "백업",
     "form.backup.help": (
-        "`latest`, 날짜 `YYYYMMDD`(그날의 가장 새 백업), 아이디 `YYYYMMDD_HHMMSS`, 또는 `daily/YYYYMMDD_HHMMSS`."
+        "latest, 날짜 YYYYMMDD(그날의 가장 새 백업), 아이디 YYYYMMDD_HHMMSS, 또는 daily/YYYYMMDD_HHMMSS."
     ),
     "form.repository": "저장소",
     "form.repository.help": "비워 두면 설정 순서대로 첫 번째로 쓸 수 있는 저장소에서 읽습니다.",
@@ -105,7 +104,7 @@ KOREAN: dict[str, str] = {
     "form.component.critical_tables": "중요 테이블",
     "form.component.face_encodings": "얼굴 인코딩",
     "form.tables": "테이블",
-    "form.tables.help": "한 줄에 하나씩 `데이터베이스.테이블`. 비워 두면 구성 요소 전체를 복원합니다.",
+    "form.tables.help": "한 줄에 하나씩 데이터베이스.테이블. 비워 두면 구성 요소 전체를 복원합니다.",
     "form.into_schema": "다른 스키마로",
     "form.into_schema.help": (
         "이름을 적으면 원본을 건드리지 않고 그 이름의 스키마로 복원합니다. 데이터베이스 하나에만 쓸 수 있습니다."
@@ -130,7 +129,7 @@ KOREAN: dict[str, str] = {
     "plan.overwrites.nothing": "덮어쓰는 것이 없습니다.",
     "plan.warnings": "주의",
     # the log
-    "log.stage": "{stage} {component}: 파트 {parts}개, {bytes_in} → {bytes_out}, {seconds}, {rate}/s",
+    "log.stage": "{stage} {component}: 파트 {parts}개, {sizes}, {seconds}, {rate}/s",
     "log.dry_run": "계획만 세우는 실행이므로 여기서 끝납니다.",
     "log.nothing_overwritten": "복원이 덮어쓸 것이 없어 안전 백업이 필요하지 않습니다.",
     "log.approved": "{user} 님이 {time}에 승인했습니다.",
@@ -250,19 +249,16 @@ ENGLISH: dict[str, str] = {
         "Every object of the manifest has to exist and row counts have to match. **When it fails** its log lists what "
         "differs: clear load, or restore the safety backup."
     ),
-    "form.section.what": "What",
-    "form.section.where": "Where to",
-    "form.section.how": "How",
+    "form.section.what": "Only a part",
+    "form.section.where": "Repository and schema",
     "form.environment": "Environment",
     "form.environment.help": (
-        "`test` restores to the test server; `production` to the production server, once somebody approved the plan."
+        "test restores to the test server; production to the production server, once somebody approved the plan."
     ),
     "form.environment.test": "Test server",
     "form.environment.production": "Production server (needs approval)",
     "form.backup": "Backup",
-    "form.backup.help": (
-        "`latest`, a day `YYYYMMDD` (its newest backup), an id `YYYYMMDD_HHMMSS`, or `daily/YYYYMMDD_HHMMSS`."
-    ),
+    "form.backup.help": "latest, a day YYYYMMDD (its newest backup), an id YYYYMMDD_HHMMSS, or daily/YYYYMMDD_HHMMSS.",
     "form.repository": "Repository",
     "form.repository.help": "Left empty, the first usable one in the order of the configuration.",
     "form.repository.any": "Automatic",
@@ -273,7 +269,7 @@ ENGLISH: dict[str, str] = {
     "form.component.critical_tables": "Critical tables",
     "form.component.face_encodings": "Face encodings",
     "form.tables": "Tables",
-    "form.tables.help": "One `database.table` a line. Left empty, everything in the components.",
+    "form.tables.help": "One database.table a line. Left empty, everything in the components.",
     "form.into_schema": "Into another schema",
     "form.into_schema.help": (
         "A name here leaves the original alone and restores into a schema of that name. One database only."
@@ -298,7 +294,7 @@ ENGLISH: dict[str, str] = {
     "plan.overwrites": "Overwrites {count} objects",
     "plan.overwrites.nothing": "Overwrites nothing.",
     "plan.warnings": "Mind",
-    "log.stage": "{stage} {component}: {parts} parts, {bytes_in} → {bytes_out}, {seconds}, {rate}/s",
+    "log.stage": "{stage} {component}: {parts} parts, {sizes}, {seconds}, {rate}/s",
     "log.dry_run": "This run was to plan only: it ends here.",
     "log.nothing_overwritten": "The restore overwrites nothing: there is no need of a safety backup.",
     "log.approved": "Approved by {user} at {time}.",

@@ -1,7 +1,7 @@
 """One real Airflow for all end-to-end tests, and around it a real database, an S3 endpoint and a stand-in for Slack."""
 
 import json
-import shutil
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def slack() -> Iterator[SlackSink]:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -115,9 +116,8 @@ def world(
         aws_secret_access_key=S3_SECRET,
     )
     s3.create_bucket(Bucket=BUCKET)
-    home = tmp_path_factory.mktemp("airflow")
     airflow = AirflowInstance(
-        home,
+        tmp_path_factory.mktemp("airflow"),
         {
             "SPOQPLUS_BACKUP_CONFIG": str(main.parent),
             "AIRFLOW__CORE__MAX_TASK_RETRY_DELAY": "1",  # seconds: retries without the wait
@@ -129,4 +129,3 @@ def world(
         for dag_id in (DAILY, RESTORE, "careless_restore"):
             airflow.wait_for_dag(dag_id)
         yield World(airflow, load_settings(main), mariadb_server, mariadb_target, slack, s3, gate, connections)
-    shutil.rmtree(home, ignore_errors=True)

@@ -17,36 +17,30 @@ def restore_params(settings: Settings) -> dict[str, Param]:
     """The parameters of a site's restore."""
     language = settings.language
 
-    def param(name: str, section: str, default: object, **schema: Any) -> Param:
+    def param(name: str, section: str | None, default: object, **schema: Any) -> Param:
         return Param(
             default,
             title=text(language, f"form.{name}"),
             description_md=text(language, f"form.{name}.help"),
-            section=text(language, f"form.section.{section}"),
+            section=text(language, f"form.section.{section}") if section else None,
             **schema,
         )
 
     components = component_names(settings)
     repositories = [repository.name for repository in settings.repositories]
     return {
+        # without a section: the part of the form that is open from the start
         "environment": param(
             "environment",
-            "where",
+            None,
             "test",
             type="string",
             enum=["test", "production"],
             values_display={name: text(language, f"form.environment.{name}") for name in ("test", "production")},
         ),
-        "into_schema": param("into_schema", "where", None, type=["null", "string"], maxLength=64),
-        "backup": param("backup", "what", "latest", type="string", minLength=1),
-        "repository": param(
-            "repository",
-            "what",
-            None,
-            type=["null", "string"],
-            enum=[None, *repositories],
-            values_display={"null": text(language, "form.repository.any")} | {name: name for name in repositories},
-        ),
+        "backup": param("backup", None, "latest", type="string", minLength=1),
+        "dry_run": param("dry_run", None, False, type="boolean"),
+        "safety_backup": param("safety_backup", None, True, type="boolean"),
         "components": param(
             "components",
             "what",
@@ -57,6 +51,13 @@ def restore_params(settings: Settings) -> dict[str, Param]:
             values_display={name: component_label(language, name) for name in components},
         ),
         "tables": param("tables", "what", [], type=["array", "null"], items={"type": "string"}),
-        "dry_run": param("dry_run", "how", False, type="boolean"),
-        "safety_backup": param("safety_backup", "how", True, type="boolean"),
+        "repository": param(
+            "repository",
+            "where",
+            None,
+            type=["null", "string"],
+            enum=[None, *repositories],
+            values_display={"null": text(language, "form.repository.any")} | {name: name for name in repositories},
+        ),
+        "into_schema": param("into_schema", "where", None, type=["null", "string"], maxLength=64),
     }
