@@ -12,6 +12,7 @@ import pytest
 
 from spoqplus_backup.core import process, stages
 from spoqplus_backup.core.errors import BackupError, DiskFullError, IntegrityError, PermanentError
+from spoqplus_backup.core.mysql.cutter import PartWriter
 from spoqplus_backup.core.mysql.dump import dump
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.process import Cancelled, ProcessError
@@ -32,7 +33,7 @@ def server(mariadb_server: SandboxServer) -> SandboxServer:
     cursor = mariadb_server.connect().cursor()
     cursor.execute("CREATE DATABASE spoqplus")
     cursor.execute("CREATE TABLE spoqplus.members (id INT PRIMARY KEY, name VARCHAR(4000)) ENGINE=InnoDB")
-    cursor.execute("INSERT INTO spoqplus.members SELECT seq, REPEAT(SHA2(seq, 512), 20) FROM seq_1_to_20000")
+    cursor.execute("INSERT INTO spoqplus.members SELECT seq, REPEAT(SHA2(seq, 512), 20) FROM spoqplus.seq_1_to_20000")
     return mariadb_server
 
 
@@ -79,7 +80,7 @@ def test_a_dump_that_is_not_whole_fails(
     site = with_program(tmp_path / "site", server, "mysqldump", script)
     run = site.start()
     if error is None:
-        assert dump(run, "database", 1).parts == 1
+        assert dump(run, "database", 1).detail["rows"] == 20000
         return
     with pytest.raises(error, match=words):
         dump(run, "database", 1)
@@ -225,30 +226,32 @@ def test_a_retry_can_not_run_beside_a_task_that_is_still_alive(site: Site) -> No
         dump(run, "database", 1)
 
 
-def test_a_full_disk_is_named_and_not_retried(server: SandboxServer, tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)], capture_output=True, text=True, check=False
-    )
-    assert mounted.returncode == 0, f"this test mounts a small tmpfs, so it has to run as root: {mounted.stderr}"
-    try:
-        site = make_site(tmp_path / "site", server, staging={"directory": str(small / "staging")})
-        with pytest.raises(PermanentError, match="staging disk"):
-            site.start()
-        server.connect().cursor().execute("ANALYZE TABLE spoqplus.members")
-        from spoqplus_backup.core.run import BackupRun
-        from spoqplus_backup.core.staging import Staging
-
-        run = BackupRun(site.settings, site.connections, "daily", "20261123_030000", "run")
-        Staging(small / "staging", "spoqplus", "daily", run.set_id).claim("run", ("database",))
-        with pytest.raises(DiskFullError, match="No space left"):
-            dump(run, "database", 1)
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
+def test_too_little_room_is_found_before_the_dump(
+    server: SandboxServer, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.connect().cursor().execute("ANALYZE TABLE spoqplus.members")
+    monkeypatch.setattr("spoqplus_backup.core.preflight._free_bytes", lambda directory: 1000)
+    with pytest.raises(PermanentError, match="1000 B free but the dump may take .* MiB"):
+        site.start()
 
 
-def test_cancelling_ends_the_children(server: SandboxServer, tmp_path: Path) -> None:
+def test_a_full_disk_is_named_and_not_retried(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnAFullDisk(PartWriter):
+        def __init__(self, directory: Path) -> None:
+            super().__init__(directory)
+            self._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115 (closed as any part)
+
+    monkeypatch.setattr("spoqplus_backup.core.mysql.dump.PartWriter", OnAFullDisk)
+    run = site.start()
+    with pytest.raises(DiskFullError, match="No space left"):
+        dump(run, "database", 1)
+    assert not (run.staging.component("database") / "dump.json").exists()
+    monkeypatch.undo()
+    assert dump(run, "database", 1).detail["rows"] == 20000, "with room made, the same task goes on"
+
+
+def test_cancelling_ends_the_children(server: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_running", set())  # the database servers of the tests are children too
     script = "echo $$ > $(dirname $0)/pid; echo; exec sleep 600"
     site = with_program(tmp_path / "site", server, "mysqldump", script)
     run = site.start()

@@ -19,7 +19,7 @@ from spoqplus_backup.core.preflight import PreflightReport, preflight
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.index import index_path, open_index
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
-from spoqplus_backup.core.repository.catalog import Catalog, SetRef
+from spoqplus_backup.core.repository.catalog import SAFETY, Catalog, SetRef
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, StageSummary
 from spoqplus_backup.core.settings import Settings
@@ -28,7 +28,6 @@ from spoqplus_backup.core.staging import locked, read_json, write_json
 
 log = logging.getLogger(__name__)
 
-SAFETY = "safety"
 MOST_CONNECTIONS = 4
 
 
