@@ -1,0 +1,81 @@
+"""The message about a restore."""
+
+from typing import Any
+
+from slack_sink import words
+from spoqplus_backup.notifications.report import Failure, RunReport
+from spoqplus_backup.notifications.restore import Restored, restore_message
+
+PLAN: dict[str, Any] = {
+    "environment": "production",
+    "backup": "daily/20260102_030000",
+    "repository": "s3",
+    "target": "mariadb 10.11.6 at db:3306",
+    "components": ["database"],
+    "overwrites": 7,
+    "objects": 9,
+    "rows": 1000,
+    "fetch_bytes": 1 << 20,
+    "sql_bytes": 3 << 20,
+    "seconds": 31.0,
+    "rto_seconds": 14400.0,
+    "warnings": ["replicas won't have it"],
+}
+STAGES = {
+    "fetch": {"seconds": 1.5, "bytes_out": 1 << 20},
+    "load": {"seconds": 75.0, "bytes_out": 3 << 20},
+    "verify_restore": {"seconds": 0.5, "bytes_out": 0},
+}
+
+
+def told(report: RunReport, restored: Restored) -> str:
+    message = restore_message(report, restored)
+    return words({"text": message.text, "blocks": message.blocks})
+
+
+def report(language: Any = "en", failures: tuple[Failure, ...] = ()) -> RunReport:
+    return RunReport("spoqplus", language, not failures, "http://airflow/dags/d/runs/r", 120.0, failures)
+
+
+def test_a_restore_to_production_says_who_approved_and_what_was_saved() -> None:
+    approval = {"responded_by_user": {"id": "kim", "name": "Kim <dba>"}}
+    said = told(report(), Restored(PLAN, approval, {"set": "safety/20260102_030500"}, STAGES))
+    for part in (
+        "✅ spoqplus restore complete",
+        "`daily/20260102_030000` (s3)",
+        "Production server",
+        "mariadb 10.11.6 at db:3306",
+        "2 min 0 s (objective 4 h)",
+        "Kim &lt;dba&gt;",
+        "`safety/20260102_030500`",
+        "Fetch 1.5 s · 1.0 MiB",
+        "Load 1 min 15 s · 3.0 MiB",
+        "Verify the restore 0.5 s",
+        "replicas won't have it",
+    ):
+        assert part in said
+
+
+def test_a_restore_to_the_test_server_has_neither() -> None:
+    said = told(report("ko"), Restored(PLAN | {"environment": "test", "warnings": []}, stages=STAGES))
+    assert "✅ spoqplus 복원 완료" in said
+    assert "시험 서버" in said
+    assert "승인" not in said
+    assert "안전 백업" not in said
+    assert "적재 1분 15초" in said
+
+
+def test_a_plan_that_failed_leaves_only_its_error() -> None:
+    failure = Failure("plan", "The parameter tables has 'x': write database.table.", "http://airflow/log")
+    said = told(report(failures=(failure,)), Restored())
+    assert "❌ spoqplus restore failed" in said
+    assert "`plan` The parameter tables has 'x': write database.table." in said
+    assert "<http://airflow/log|Open the log>" in said
+
+
+def test_many_failures_are_counted() -> None:
+    failures = tuple(Failure(f"task{number}", "gone", "http://airflow/log") for number in range(11))
+    said = told(report(failures=failures), Restored())
+    assert "`task7`" in said
+    assert "`task8`" not in said
+    assert "and 3 more" in said

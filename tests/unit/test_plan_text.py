@@ -1,0 +1,96 @@
+"""What a person reads before approving a restore."""
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spoqplus_backup.core.recovery.plan import PlannedComponent, RestorePlan, RestoreRequest
+from spoqplus_backup.core.settings import Settings, load_settings
+from spoqplus_backup.plan_text import plan_markdown
+
+RECIPIENT = "age1ymxyng7j0w4d88k3ql9rxtjvdf6c9yk7ahlkhftpxheasrr0j4eshggk8g"  # nobody has the private half
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    path = tmp_path / "site.yaml"
+    path.write_text(f"encryption: {{recipients: [{RECIPIENT}]}}\nsigning: {{public_key_files: [signing.pub]}}\n")
+    return load_settings(path)
+
+
+def planned(**fields: Any) -> RestorePlan:
+    component = PlannedComponent(
+        name="database",
+        databases=("spoqplus",),
+        parts=("000001.sql.zst.age",),
+        fetch_bytes=12 << 20,
+        sql_bytes=200 << 20,
+        rows=1_234_567,
+    )
+    return RestorePlan(
+        **{
+            "run_id": "spoqplus_restore/manual",
+            "request": RestoreRequest(environment="production"),
+            "made_at": datetime(2026, 1, 2, tzinfo=timezone.utc),
+            "site": "spoqplus",
+            "backup": "daily/20260102_030000",
+            "backup_finished_at": datetime(2026, 1, 1, 18, 5, tzinfo=timezone.utc),
+            "backup_server": "mariadb 10.11.6",
+            "manifest_sha256": "0" * 64,
+            "repository": "s3",
+            "target": "mariadb 10.11.6 at db:3306",
+            "connection": "spoqplus_mysql",
+            "components": (component,),
+            "overwrites": (("spoqplus", "members"), ("spoqplus", "od|d")),
+            "objects": 9,
+            "seconds": 185.0,
+            "rto_seconds": 14400.0,
+            "warnings": ("There will be no safety backup.",),
+        }
+        | fields
+    )
+
+
+def test_the_plan_in_korean(settings: Settings) -> None:
+    assert (
+        plan_markdown(settings, planned())
+        == """### spoqplus 복원 계획
+
+| | |
+|---|---|
+| 백업 | `daily/20260102_030000` (2026-01-02 03:05 KST, mariadb 10.11.6) |
+| 저장소 | s3 |
+| 대상 | **운영 서버 (승인 필요)**: mariadb 10.11.6 at db:3306 |
+| 구성 요소 | 데이터베이스 전체 |
+| 내려받기 | 12.0 MiB |
+| 적재 | SQL 200.0 MiB, 행 1,234,567개, 오브젝트 9개 |
+| 예상 시간 | 3분 5초 (복구 목표 4시간) |
+
+#### 덮어쓰는 것 2개
+
+- `spoqplus.members`
+- `spoqplus.od|d`
+
+#### 주의
+
+- There will be no safety backup."""
+    )
+
+
+def test_a_restore_beside_the_original_overwrites_nothing(settings: Settings) -> None:
+    english = settings.model_copy(update={"language": "en"})
+    request = RestoreRequest(environment="test", into_schema="spoqplus_before")
+    said = plan_markdown(english, planned(request=request, overwrites=(), warnings=()))
+    assert "| Into another schema | `spoqplus_before` |" in said
+    assert "**Test server**" in said
+    assert said.endswith("Overwrites nothing.")
+
+
+def test_two_thousand_tables_are_not_a_page_of_their_own(settings: Settings) -> None:
+    many = tuple(("spoqplus", f"t{number:04}") for number in range(2000))
+    said = plan_markdown(settings, planned(overwrites=many))
+    assert "덮어쓰는 것 2000개" in said
+    assert "- 외 1960건" in said
+    assert len(said) < 4000
