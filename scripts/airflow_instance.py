@@ -259,7 +259,7 @@ class AirflowInstance:
     def _run_path(dag_id: str, run_id: str) -> str:
         return f"/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id, safe='')}"
 
-    def wait_for_dag(self, dag_id: str, seconds: float = 60) -> None:
+    def wait_for_dag(self, dag_id: str, seconds: float = 120) -> None:
         """Wait until the DAG processor knows a DAG; an import error ends the wait."""
 
         def known() -> bool:
@@ -286,7 +286,7 @@ class AirflowInstance:
         answer: dict[str, Any] = self.request("GET", self._run_path(dag_id, run_id))
         return answer
 
-    def wait(self, dag_id: str, run_id: str, seconds: float = 120) -> str:
+    def wait(self, dag_id: str, run_id: str, seconds: float = 240) -> str:
         """Wait for a run's end; returns `success` or `failed`."""
 
         def ended() -> str | None:
@@ -308,7 +308,7 @@ class AirflowInstance:
         return {task_id: task["state"] for task_id, task in self.tasks(dag_id, run_id).items()}
 
     def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, states: Collection[str], seconds: float = 60
+        self, dag_id: str, run_id: str, task_id: str, states: Collection[str], seconds: float = 120
     ) -> dict[str, Any]:
         """Wait until a task is in one of the states; returns the task instance. Fails early when the run has ended."""
 
@@ -339,7 +339,7 @@ class AirflowInstance:
         self.request("PATCH", f"{self._run_path(dag_id, run_id)}/taskInstances/{task_id}", {"new_state": state})
 
     def answer(
-        self, dag_id: str, run_id: str, task_id: str, option: str, *, user: str = ADMIN, seconds: float = 60
+        self, dag_id: str, run_id: str, task_id: str, option: str, *, user: str = ADMIN, seconds: float = 120
     ) -> None:
         """Wait until an approval is asked for, and answer `Approve` or `Reject` as a user."""
         self.wait_for_task(dag_id, run_id, task_id, {"awaiting_input"}, seconds)

@@ -9,7 +9,7 @@ import pytest
 from support.servers import wait_until
 from support.world import BUCKET, DAILY, World
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 COMPONENTS = ("database", "accounts", "critical_tables", "face_encodings")
 UPLOADS = [f"{component}.upload" for component in COMPONENTS]

@@ -5,7 +5,7 @@ import pytest
 from compare import Snapshot, differences
 from support.world import RESTORE, World
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

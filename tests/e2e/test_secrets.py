@@ -4,7 +4,7 @@ import pytest
 
 from support.world import DATABASE_PASSWORD, S3_SECRET, World
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def test_no_secret_is_in_logs_or_in_airflow_s_database(world: World) -> None:

@@ -70,7 +70,7 @@ class DumpGate:
         self._closed.unlink(missing_ok=True)
         self._stuck.unlink(missing_ok=True)
 
-    def wait_for(self, count: int, seconds: float = 60) -> list[HeldDump]:
+    def wait_for(self, count: int, seconds: float = 120) -> list[HeldDump]:
         """Wait until that many dumps are stuck."""
         wait_until(lambda: len(list(self._held.iterdir())) >= count, seconds, f"{count} dumps in their middle")
         return [HeldDump(int(path.name), path.read_text()) for path in self._held.iterdir()]
