@@ -42,6 +42,11 @@ docs: ## write docs/DAGS.md from the DAGs
 	@scripts/setup.sh lint
 	@$(VENV_PYTHON) scripts/dag_docs.py
 
+.PHONY: screenshots
+screenshots: ## take the pictures of the Airflow UI in docs/images anew
+	@scripts/setup.sh test
+	@$(VENV_PYTHON) scripts/screenshots.py
+
 .PHONY: requirements
 requirements: ## pin what requirements.in names into requirements.txt; ARGS=--upgrade takes the newest versions
 	@scripts/setup.sh lint

@@ -198,7 +198,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _own_environment() -> None:
+def own_environment() -> None:
     """Keep a proxy or an AWS profile of whoever starts this away from servers on the loopback interface."""
     for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
         del os.environ[name]
@@ -209,7 +209,7 @@ def main() -> int:
     started = time.monotonic()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, _interrupt)
-    _own_environment()
+    own_environment()
     proved = False
     terminal = Terminal("en", STEPS)
     try:

@@ -293,7 +293,7 @@ ENGLISH: dict[str, str] = {
     "plan.duration": "Should take",
     "plan.overwrites": "Overwrites {count} objects",
     "plan.overwrites.nothing": "Overwrites nothing.",
-    "plan.warnings": "Mind",
+    "plan.warnings": "Please note",
     "log.stage": "{stage} {component}: {parts} parts, {sizes}, {seconds}, {rate}/s",
     "log.dry_run": "This run was to plan only: it ends here.",
     "log.nothing_overwritten": "The restore overwrites nothing: there is no need of a safety backup.",

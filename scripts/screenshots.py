@@ -1,0 +1,141 @@
+"""Pictures of the Airflow UI for the documentation, in both languages, out of demonstrations of their own.
+
+make screenshots    writes docs/images/*.png
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from playwright.sync_api import FloatRect, Page, sync_playwright
+
+from airflow_instance import PROJECT
+from demo import own_environment
+from demo_runs import APPROVE, DAILY_BACKUP, RESTORE, RUN_SECONDS
+from demo_terminal import Terminal
+from demo_world import ADMIN, World, running
+from spoqplus_backup.core.run import component_names
+from spoqplus_backup.messages import Language
+
+IMAGES = PROJECT / "docs" / "images"
+DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
+MEGABYTES = 20
+LOCALES: dict[Language, str] = {"en": "en-US", "ko": "ko-KR"}
+TRIGGER: dict[Language, str] = {"en": "Trigger", "ko": "트리거"}
+MARGIN = 16  # pixels around what is shown
+SETTLED_MS = 1500  # the graph moves to its place and the dialog fades in
+
+
+def main() -> int:
+    """Make all pictures."""
+    own_environment()
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for language in LOCALES:
+        terminal = Terminal(language, 1)
+        terminal.step("step.world")
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            running(Path(folder), language, MEGABYTES, terminal.tell) as world,
+        ):
+            world.airflow.wait_until_healthy()
+            backup, restore = _prepare(world)
+            _take_pictures(world, backup, restore)
+    for image in sorted(IMAGES.glob("*.png")):
+        print(f"{image.relative_to(PROJECT)} {image.stat().st_size / 1000:.0f} kB")
+    return 0
+
+
+def _prepare(world: World) -> tuple[str, str]:
+    """A daily backup that is done, and a restore that waits for its approval; returns the runs' ids."""
+    airflow = world.airflow
+    airflow.wait_for_dag(DAILY_BACKUP)
+    backup = airflow.trigger(DAILY_BACKUP)
+    airflow.wait(DAILY_BACKUP, backup, RUN_SECONDS)
+    airflow.wait_for_dag(RESTORE)
+    restore = airflow.trigger(RESTORE, {"environment": "production"})
+    airflow.wait_for_task(RESTORE, restore, APPROVE, {"awaiting_input"}, RUN_SECONDS)
+    return backup, restore
+
+
+def _take_pictures(world: World, backup: str, restore: str) -> None:
+    suffix = ".png" if world.language == "en" else f".{world.language}.png"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=DEBIAN_CHROMIUM if DEBIAN_CHROMIUM.exists() else None,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page(
+            viewport={"width": 1900, "height": 1100}, locale=LOCALES[world.language], timezone_id="Asia/Seoul"
+        )
+        _log_in(page, world)
+        _graph(page, world, backup, IMAGES / f"daily-backup-graph{suffix}")
+        _form(page, world, IMAGES / f"restore-form{suffix}")
+        _approval(page, world, restore, IMAGES / f"restore-approval{suffix}")
+        browser.close()
+
+
+def _log_in(page: Page, world: World) -> None:
+    page.goto(f"{world.airflow.url}/")
+    page.locator("input[name=username]").fill(ADMIN)
+    page.locator("input[name=password]").fill(world.airflow.passwords[ADMIN])
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{world.airflow.url}/")
+    remembered = {
+        "default_dag_view": "graph",
+        f"{DAILY_BACKUP}/open-groups": list(component_names(world.settings)),
+    }
+    for name, value in remembered.items():
+        page.evaluate("([name, value]) => localStorage.setItem(name, value)", [name, json.dumps(value)])
+
+
+def _split(page: Page, left: int) -> None:
+    """How much of the page's width the graph has, in percent."""
+    layout = {"details-panel,main-panel": {"expandToSizes": {}, "layout": [left, 100 - left]}}
+    name = "react-resizable-panels:graph-ltr"
+    page.evaluate("([name, value]) => localStorage.setItem(name, value)", [name, json.dumps(layout)])
+
+
+def _graph(page: Page, world: World, run_id: str, target: Path) -> None:
+    _split(page, 90)
+    page.goto(f"{world.airflow.url}/dags/{DAILY_BACKUP}/runs/{quote(run_id)}")
+    page.locator(".react-flow__node").nth(len(component_names(world.settings)) * 5 + 3).wait_for()
+    page.wait_for_timeout(SETTLED_MS)
+    page.screenshot(path=target, clip=_around(page, ".react-flow__node"))
+
+
+def _around(page: Page, selector: str) -> FloatRect:
+    """The rectangle that holds all of these elements, with a margin."""
+    boxes = [box for item in page.locator(selector).all() if (box := item.bounding_box())]
+    left, top = min(box["x"] for box in boxes), min(box["y"] for box in boxes)
+    right = max(box["x"] + box["width"] for box in boxes)
+    bottom = max(box["y"] + box["height"] for box in boxes)
+    return {
+        "x": left - MARGIN,
+        "y": top - MARGIN,
+        "width": right - left + 2 * MARGIN,
+        "height": bottom - top + 2 * MARGIN,
+    }
+
+
+def _form(page: Page, world: World, target: Path) -> None:
+    page.goto(f"{world.airflow.url}/dags/{RESTORE}")
+    page.get_by_role("button", name=TRIGGER[world.language]).first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("input").first.wait_for()
+    page.wait_for_timeout(SETTLED_MS)
+    dialog.screenshot(path=target)
+
+
+def _approval(page: Page, world: World, run_id: str, target: Path) -> None:
+    page.set_viewport_size({"width": 1500, "height": 1180})
+    _split(page, 20)
+    page.goto(f"{world.airflow.url}/dags/{RESTORE}/runs/{quote(run_id)}/tasks/{APPROVE}/required_actions")
+    page.get_by_role("heading", level=4).first.wait_for()
+    page.wait_for_timeout(SETTLED_MS)
+    page.screenshot(path=target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
