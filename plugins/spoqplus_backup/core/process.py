@@ -127,6 +127,8 @@ class Child:
         self._stderr_reader.start()
         with _running_lock:
             _running.add(self)
+        if _cancelled.is_set():  # in the moment between the start and the line above
+            self.terminate()
 
     @property
     def pid(self) -> int:

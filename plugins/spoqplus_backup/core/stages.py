@@ -5,48 +5,38 @@ record (`compress.json`, ...) is there. Started again it goes on with what is mi
 which task to clear instead.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TypeVar
 
-import zstandard
-
+from spoqplus_backup.core.compression import (
+    PartRecord,
+    compress_part,
+    compressed_path,
+    part_record,
+    write_part_record,
+)
 from spoqplus_backup.core.cores import usable_cores
 from spoqplus_backup.core.crypto import Scheme, scheme_for
-from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
-from spoqplus_backup.core.manifest import Model, Part
+from spoqplus_backup.core.errors import BackupError, PermanentError
+from spoqplus_backup.core.manifest import Part
 from spoqplus_backup.core.mysql.dump import INDEX, RAW, DumpRecord, read_record
-from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.published import published_manifest, published_summary
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.opener import open_repositories
 from spoqplus_backup.core.run import BackupRun, StageSummary
-from spoqplus_backup.core.staging import read_json, write_all, write_json, written_aside
+from spoqplus_backup.core.staging import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-BLOCK_BYTES = 1 << 20
 STORE_THREADS = 4
-COMPRESSED = "zst"
 SEALED = "sealed"
-PARTS = "parts"
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-
-
-class PartRecord(Model):
-    """What is known of one part so far; `sealed_*` only after encryption."""
-
-    raw_bytes: int
-    raw_sha256: str
-    compressed_bytes: int
-    sealed_bytes: int | None = None
-    sealed_sha256: str | None = None
 
 
 def part_names(record: DumpRecord) -> list[str]:
@@ -66,15 +56,11 @@ def compress(run: BackupRun, component: str) -> StageSummary:
         raw = directory / RAW / name
         if not raw.exists():
             raise _input_gone(run, component, "compress", raw, "dump")
-        raw_bytes, digest, compressed_bytes = _compress_file(
-            raw, directory / COMPRESSED / f"{name}.zst", run.settings.compression.level
-        )
-        return PartRecord(raw_bytes=raw_bytes, raw_sha256=digest, compressed_bytes=compressed_bytes)
+        return compress_part(raw, directory, run.settings.compression.level)
 
     def finished(directory: Path, name: str, record: PartRecord | None) -> bool:
         whole = record is not None and (
-            record.sealed_bytes is not None
-            or _has_size(directory / COMPRESSED / f"{name}.zst", record.compressed_bytes)
+            record.sealed_bytes is not None or _has_size(compressed_path(directory, name), record.compressed_bytes)
         )
         if whole:
             (directory / RAW / name).unlink(missing_ok=True)
@@ -92,17 +78,19 @@ def encrypt(run: BackupRun, component: str) -> StageSummary:
     scheme = scheme_for(run.settings, run.connections)
 
     def one(directory: Path, name: str) -> PartRecord:
-        known = _part_record(directory, name)
-        source = directory / COMPRESSED / f"{name}.zst"
+        known = part_record(directory, name)
+        source = compressed_path(directory, name)
         if known is None or not source.exists():
             raise _input_gone(run, component, "encrypt", source, "compress" if known is None else "dump")
         sealed_bytes, digest = scheme.encrypt(source, sealed_path(directory, name, scheme))
-        return known.model_copy(update={"sealed_bytes": sealed_bytes, "sealed_sha256": digest})
+        record = known.model_copy(update={"sealed_bytes": sealed_bytes, "sealed_sha256": digest})
+        write_part_record(directory, name, record)
+        return record
 
     def finished(directory: Path, name: str, record: PartRecord | None) -> bool:
         whole = record is not None and _has_size(sealed_path(directory, name, scheme), record.sealed_bytes)
         if whole:
-            (directory / COMPRESSED / f"{name}.zst").unlink(missing_ok=True)
+            (compressed_path(directory, name)).unlink(missing_ok=True)
         return whole
 
     return _each_part(run, component, "encrypt", one, finished)
@@ -193,7 +181,7 @@ def sealed_parts(run: BackupRun, component: str, directory: Path) -> list[Part]:
         raise PermanentError(f"The component {component} of {run.name} was not dumped: clear {component}.dump.")
     found = []
     for name in part_names(record):
-        known = _part_record(directory, name)
+        known = part_record(directory, name)
         path = sealed_path(directory, name, scheme)
         if known is None or known.sealed_sha256 is None or not _has_size(path, known.sealed_bytes):
             raise _input_gone(run, component, "upload", path, "encrypt")
@@ -236,7 +224,7 @@ def _each_part(
         if record is None:
             raise PermanentError(f"The component {component} of {run.name} was not dumped: clear {component}.dump.")
         names = part_names(record)
-        todo = [name for name in names if not finished(directory, name, _part_record(directory, name))]
+        todo = [name for name in names if not finished(directory, name, part_record(directory, name))]
         if not todo and (done := read_json(directory / f"{stage}.json")):
             log.info("%s of %s was complete already", stage, component)
             return StageSummary.model_validate(done)
@@ -244,7 +232,6 @@ def _each_part(
 
         def work(name: str) -> None:
             made = one(directory, name)
-            write_json(directory / PARTS / f"{name}.json", made)
             finished(directory, name, made)  # removes its input
             progress.add(made.raw_bytes if stage == "compress" else made.compressed_bytes)
 
@@ -270,13 +257,8 @@ def _summary(stage: str, component: str, records: Sequence[PartRecord], seconds:
     )
 
 
-def _part_record(directory: Path, name: str) -> PartRecord | None:
-    content = read_json(directory / PARTS / f"{name}.json")
-    return None if content is None else PartRecord.model_validate(content)
-
-
 def _records(directory: Path, names: Iterable[str]) -> list[PartRecord]:
-    return [record for name in names if (record := _part_record(directory, name)) is not None]
+    return [record for name in names if (record := part_record(directory, name)) is not None]
 
 
 def _has_size(path: Path, size: int | None) -> bool:
@@ -288,35 +270,3 @@ def _input_gone(run: BackupRun, component: str, stage: str, path: Path, clear: s
         f"{stage} of {component} can't go on: {path} is gone. Clear the task {component}.{clear} of the run "
         f"{run.run_id} with everything downstream of it."
     )
-
-
-def _compress_file(source: Path, target: Path, level: int) -> tuple[int, str, int]:
-    """Compress a file and prove that it decompresses to the same bytes: raw size, raw SHA-256, compressed size."""
-    raw_bytes, digest = 0, hashlib.sha256()
-    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
-    with source.open("rb", buffering=0) as raw, written_aside(target) as out:
-        chunker = compressor.chunker(size=source.stat().st_size, chunk_size=BLOCK_BYTES)
-        while block := raw.read(BLOCK_BYTES):
-            check_cancelled()
-            raw_bytes += len(block)
-            digest.update(block)
-            for chunk in chunker.compress(block):
-                write_all(out, chunk)
-        for chunk in chunker.finish():
-            write_all(out, chunk)
-    found = _digest_of_compressed(target)
-    if found != digest.hexdigest():
-        target.unlink()
-        raise IntegrityError(f"{target} does not decompress to what {source} holds: memory or disk is faulty.")
-    return raw_bytes, found, target.stat().st_size
-
-
-def _digest_of_compressed(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
-        try:
-            while block := reader.read(BLOCK_BYTES):
-                digest.update(block)
-        except zstandard.ZstdError as error:
-            raise IntegrityError(f"{path} can't be decompressed ({error}): memory or disk is faulty.") from error
-    return digest.hexdigest()

@@ -47,8 +47,10 @@ _HEADINGS: tuple[tuple[bytes, SegmentKind], ...] = (
 class PartWriter:
     """Writes numbered parts (`000001.sql`, ...) into a folder."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, on_part: Callable[[Path], None] | None = None) -> None:
+        """`on_part` is told of each part that is whole."""
         self._directory = directory
+        self._on_part = on_part
         self._file: IO[bytes] | None = None
         self.number = 1
         self.offset = 0
@@ -56,14 +58,20 @@ class PartWriter:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append to the current part."""
         if self._file is None:
-            self._file = (self._directory / f"{self.number:06d}.sql").open("wb", buffering=0)
+            self._file = self._path.open("wb", buffering=0)
         write_all(self._file, data)
         self.offset += len(data)
+
+    @property
+    def _path(self) -> Path:
+        return self._directory / f"{self.number:06d}.sql"
 
     def next_part(self) -> None:
         """End the current part, unless it is empty; what comes next begins another one."""
         if self._file is not None:
             self.close()
+            if self._on_part:
+                self._on_part(self._path)
             self.number += 1
             self.offset = 0
 

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
+from spoqplus_backup.core.compression import in_background
 from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError, disk_full
 from spoqplus_backup.core.manifest import Coordinates, DumpObject, Index, Model, ObjectCounts, Segment, Server
@@ -152,8 +153,7 @@ def _dump_into(run: BackupRun, component: str, generation: int, directory: Path)
         rows = sum(item.rows or 0 for item in index.objects)
         tools = {"mysqldump": f"{program.flavour} {program.version_text}"}
     write_json(raw / INDEX, index)
-    parts = sorted(raw.glob("*.sql"))
-    for part in parts:
+    for part in raw.glob("*.sql"):  # those that are not compressed yet
         _sync(part)
     sync_directory(raw)
     raw.rename(directory / RAW)
@@ -168,8 +168,8 @@ def _dump_into(run: BackupRun, component: str, generation: int, directory: Path)
         tools=tools,
         counts=server.counts(index.objects) if component != ACCOUNTS else ObjectCounts(accounts=len(index.objects)),
         rows=rows,
-        parts=len(parts),
-        raw_bytes=sum((directory / RAW / part.name).stat().st_size for part in parts),
+        parts=max(segment.part for segment in index.segments),
+        raw_bytes=sum(segment.length for segment in index.segments),
     )
     write_json(directory / RECORD, record)
     return record
@@ -223,8 +223,9 @@ def _run_mysqldump(
         with server.connect(login) as connection:
             expected = _expected(connection, chosen)
             size = server.data_bytes(connection, chosen.databases) if chosen.whole else None
+        compressor = stack.enter_context(in_background(raw.parent, settings.compression.level))
         cutter = Cutter(
-            PartWriter(raw),
+            PartWriter(raw, on_part=compressor.add if compressor else None),
             part_bytes(settings.database.part_mib, size),
             database=None if chosen.whole else chosen.databases[0],
         )

@@ -143,6 +143,7 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
 
 def _start_anew(directory: Path) -> None:
     (directory / "load.json").unlink()
+    (directory / "verify.json").unlink(missing_ok=True)
     for journal in directory.glob("*.loaded"):
         journal.unlink()
 
