@@ -21,8 +21,8 @@ from compare import Snapshot
 from demo_proofs import (
     Proof,
     changed,
+    check_copies,
     comparison_rows,
-    copies_are_whole,
     count_others,
     count_rows,
     damage,
@@ -118,11 +118,8 @@ def _back_up(world: World, terminal: Terminal) -> tuple[Run, list[Proof]]:
     world.airflow.wait_for_dag(DAILY_BACKUP, DAG_SECONDS)
     run = start_and_follow(world, terminal, DAILY_BACKUP, {}, lambda _: None)
     manifest = manifest_of(world, str(run.result("publish")["set"]))
-    whole = copies_are_whole(world, manifest)
-    return run, [
-        Proof(terminal.text("proof.backup", name=manifest.name), True),
-        Proof(terminal.text("proof.copies", count=len(manifest.objects())), whole),
-    ]
+    published = Proof(terminal.text("proof.backup", name=manifest.name), True)
+    return run, [published, check_copies(world, terminal, manifest)]
 
 
 def _restore(world: World, terminal: Terminal) -> tuple[Run, list[Proof]]:
@@ -199,9 +196,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def own_environment() -> None:
-    """Keep a proxy or an AWS profile of whoever starts this away from servers on the loopback interface."""
+    """Keep a proxy or an AWS profile of whoever starts this away from loopback servers, and find our own command."""
     for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
         del os.environ[name]
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
 def main() -> int:

@@ -10,11 +10,8 @@ import MySQLdb
 from compare import Snapshot, snapshot
 from demo_terminal import Terminal, shown
 from demo_world import DATABASE, DemoError, World
-from spoqplus_backup.core.connections import EnvironmentConnections
-from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE, Manifest
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from spoqplus_backup.core.repository.opener import open_repositories
 
 DAMAGE = (
     "DROP TABLE payments",
@@ -114,17 +111,6 @@ def manifest_of(world: World, set_name: str) -> Manifest:
     return Manifest.from_json(path.read_bytes(), str(path))
 
 
-def copies_are_whole(world: World, manifest: Manifest) -> bool:
-    """Whether every object of a set lies in every repository with the manifest's checksum."""
-    try:
-        for repository in open_repositories(world.settings, EnvironmentConnections()):
-            for key, part in manifest.objects().items():
-                repository.check(f"{manifest.name}/{key}", part.stored_bytes, part.sha256)
-    except IntegrityError:
-        return False
-    return True
-
-
 def open_by_hand(world: World, terminal: Terminal, manifest: Manifest) -> list[Proof]:
     """Decrypt a part and verify the signature with nothing but age, zstd and openssl; prints the commands."""
     component = manifest.component("database")
@@ -142,6 +128,14 @@ def open_by_hand(world: World, terminal: Terminal, manifest: Manifest) -> list[P
         Proof(terminal.text("proof.part"), digest.split()[:1] == [part.raw_sha256]),
         Proof(terminal.text("proof.signature"), "Verified Successfully" in verdict),
     ]
+
+
+def check_copies(world: World, terminal: Terminal, manifest: Manifest) -> Proof:
+    """Every object of the set in every repository, by the command line that works without Airflow, too."""
+    verdict = _shell(terminal, f"spoqplus-backup --config {_quoted(world.settings.source)} verify {manifest.name}")
+    good = verdict.count(f"{manifest.name}: good ({len(manifest.objects())} objects")
+    text = terminal.text("proof.copies", count=len(manifest.objects()))
+    return Proof(text, good == len(world.settings.repositories))
 
 
 def _shell(terminal: Terminal, command: str) -> str:
