@@ -1,0 +1,160 @@
+"""What was measured, as rows for the JSON file, as a table for people, and against the targets."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.contest import MYLOADER, OURS, PIPE, SCRIPT, Results
+from bench.world import PROJECT, World
+
+MIB = 1 << 20
+TARGET = "target"  # the peer, where we are held against a number and not a program
+QUARTER = "quarter"  # the peer, where we are held against ourselves with a quarter of the data
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison; `ratio` is ours by theirs, None where theirs is nothing."""
+
+    case: str
+    peer: str
+    metric: str
+    ours: float
+    theirs: float
+    ratio: float | None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a contest: its name in the JSON, for people, in `Result`, and how many of that make one."""
+
+    name: str
+    label: str
+    field: str
+    unit: int = 1
+
+
+METRICS = (
+    Metric("wall_seconds", "wall time, s", "seconds"),
+    Metric("cpu_seconds", "processor, s", "cpu_seconds"),
+    Metric("database_cpu_seconds", "database server's processor, s", "database_cpu_seconds"),
+    Metric("store_cpu_seconds", "S3 server's processor, s", "store_cpu_seconds"),
+    Metric("memory_mib", "peak memory, MiB", "memory_bytes", MIB),
+    Metric("largest_process_mib", "of its largest process, MiB", "largest_process_bytes", MIB),
+    Metric("staging_mib", "peak of the staging disk, MiB", "staging_bytes", MIB),
+    Metric("stored_mib", "stored, MiB", "stored_bytes", MIB),
+)
+STORED = METRICS[-1]
+
+# What the ratio (of a program's) or our own number (of `target`) has to be: at most, or at least
+AT_MOST: Mapping[tuple[str, str, str], float] = {
+    ("backup", SCRIPT, "wall_seconds"): 0.25,
+    ("backup", PIPE, "wall_seconds"): 1.0,
+    ("restore", SCRIPT, "wall_seconds"): 0.55,
+    ("restore", MYLOADER, "wall_seconds"): 0.7,
+    ("memory", TARGET, "backup_mib"): 300.0,
+    ("memory", TARGET, "restore_mib"): 300.0,
+    ("orchestration", TARGET, "seconds_per_stage"): 1.5,
+}
+AT_LEAST: Mapping[tuple[str, str, str], float] = {
+    ("cutter", TARGET, "mariadb_mb_per_second"): 400.0,
+    ("cutter", TARGET, "mysql_mb_per_second"): 400.0,
+}
+
+
+def row(case: str, peer: str, metric: str, ours: float, theirs: float) -> Row:
+    """A comparison with its ratio."""
+    return Row(case, peer, metric, round(ours, 3), round(theirs, 3), round(ours / theirs, 3) if theirs else None)
+
+
+def against_target(case: str, metric: str, ours: float) -> Row:
+    """A number of ours beside the one that it must not pass."""
+    key = (case, TARGET, metric)
+    return row(case, TARGET, metric, ours, AT_MOST.get(key) or AT_LEAST[key])
+
+
+def contest_rows(case: str, results: Results) -> Iterator[Row]:
+    """Us beside each peer, in every metric."""
+    for peer in results:
+        if peer == OURS:
+            continue
+        for metric in _metrics(results):
+            ours, theirs = (results[name].median(metric.field) / metric.unit for name in (OURS, peer))
+            yield row(case, peer, metric.name, ours, theirs)
+
+
+def contest_table(case: str, megabytes: int, results: Results) -> str:
+    """One case, a column for each contestant; in parentheses ours by theirs."""
+    names = list(results)
+    lines = [f"{f'{case} of {megabytes} MB':34}" + "".join(f"{name:>20}" for name in names)]
+    for metric in _metrics(results):
+        numbers = {name: results[name].median(metric.field) / metric.unit for name in names}
+        cells = (_cell(number, numbers[OURS] if name != OURS else None) for name, number in numbers.items())
+        lines.append(f"  {metric.label:32}" + "".join(f"{cell:>20}" for cell in cells))
+    return "\n".join(lines)
+
+
+def steps_table(results: Results) -> str:
+    """Where our own time went: the steps of the last run."""
+    steps = results[OURS].steps[-1]
+    return "  our steps, s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in steps.items())
+
+
+def targets_table(rows: Sequence[Row]) -> str:
+    """Every target that these rows are about, and whether it is met."""
+    lines = ["targets"]
+    for found in rows:
+        key = (found.case, found.peer, found.metric)
+        number = found.ours if found.peer == TARGET else found.ratio
+        limit = AT_MOST.get(key) or AT_LEAST.get(key)
+        if limit is None or number is None:
+            continue
+        met = number <= limit if key in AT_MOST else number >= limit
+        subject = f"{found.case}: {found.metric}" + (f", ours by {found.peer}'s" if found.peer != TARGET else "")
+        bound = "at most" if key in AT_MOST else "at least"
+        lines.append(f"  {subject:52}{number:10.2f}   {bound} {limit:g}: {'met' if met else 'NOT MET'}")
+    return "\n".join(lines)
+
+
+def write_json(path: Path, rows: Sequence[Row]) -> None:
+    """All rows, for programs."""
+    path.write_text(json.dumps([asdict(found) for found in rows], indent=1) + "\n")
+
+
+def machine(world: World) -> str:
+    """What was measured on, and with which versions."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ":")
+    rclone = str(PROJECT / ".venv" / "bin" / "rclone")
+    programs = {
+        "server": ["/usr/sbin/mariadbd", "--version"],
+        "client": ["mysqldump", "--version"],
+        "gzip": ["gzip", "--version"],
+        "zstd": ["zstd", "--version"],
+        "age": ["age", "--version"],
+        "openssl": ["openssl", "version"],
+        "aws": [str(world.aws), "--version"],
+        "rclone": [rclone, "version"],
+        "mydumper": ["mydumper", "--version"],
+    }
+    cores = len(os.sched_getaffinity(0))
+    lines = [f"{cores} cores ({cpu.partition(':')[2].strip()}), {memory:.0f} GiB of memory, {platform.platform()}"]
+    for name, argv in programs.items():
+        answer = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+        lines.append(f"  {name}: {answer.splitlines()[0]}")
+    return "\n".join(lines)
+
+
+def _metrics(results: Results) -> Sequence[Metric]:
+    stored = all(result.stored_bytes for result in results.values())
+    return METRICS if stored else [metric for metric in METRICS if metric is not STORED]
+
+
+def _cell(number: float, ours: float | None) -> str:
+    if ours is None:
+        return f"{number:.1f}"
+    return f"{number:.1f} ({ours / number:.2f})" if number else f"{number:.1f} (-)"
