@@ -16,6 +16,7 @@ from spoqplus_backup.core.mysql import server
 
 log = logging.getLogger(__name__)
 
+_MAY_NOT = 1698  # only who may be a proxy may say who else may, and ALL PRIVILEGES does not hold that
 _NOT_THERE = {1049, 1054, 1146, 1305, 1370}  # no such database, column, table, routine
 _SECRET = re.compile(r" IDENTIFIED .*", re.DOTALL)
 
@@ -76,6 +77,9 @@ def _execute(connection: server.Connection, statement: str) -> None:
         shown = _SECRET.sub("...", statement)
         if error.code in _NOT_THERE:
             log.warning("Left out, for what it is on is not there: %s", shown)
+            return
+        if error.code == _MAY_NOT and statement.startswith("GRANT PROXY "):
+            log.warning("Left out, for this login may not grant it: %s", shown)
             return
         raise BackupError(f"The server refused `{shown}` (error {error.code}).") from None
 

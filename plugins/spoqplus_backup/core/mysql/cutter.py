@@ -16,14 +16,13 @@ from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Segment, SegmentKind
 from spoqplus_backup.core.mysql.delimited import count_programs, is_closed
 from spoqplus_backup.core.mysql.rowcount import RowCounter
+from spoqplus_backup.core.mysql.rows import INSERT_HEAD
 from spoqplus_backup.core.staging import write_all
 
 TAIL_BYTES = 16384
 HEAD_BYTES = 4 << 20  # more than the names of 4,096 columns
 
 _INSERT = b"INSERT INTO "
-_NAME = rb"`(?:[^`]|``)*`"
-_INSERT_HEAD = re.compile(rb"INSERT INTO " + _NAME + rb" (?:\((?:" + _NAME + rb"|\w+|, )*\) )?VALUES(\n| )\(")
 _END_OF_STATEMENT = b";\n"
 _SEMICOLON = ord(";")
 _AFTER_ROWS = (b"\n", b"/*", b"--", b"UNLOCK", b"SET ", b"DELIMITER ")
@@ -173,7 +172,7 @@ class Cutter:
         written = position = 0
         while True:
             if self._at_insert:
-                head = _INSERT_HEAD.match(data, position)
+                head = INSERT_HEAD.match(data, position)
                 if head is None:
                     self._write(memoryview(data)[written:position])
                     return self._wait_for_head(data, position)

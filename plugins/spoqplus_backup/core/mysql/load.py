@@ -1,24 +1,28 @@
 """Brings a dump's parts back into a server: structure, rows on several connections, then programs and views.
 
-The vendor's own `mysql` client executes the dump's own statements; each call gets the header of the dump first, so
-that its session is the one that the dump was made for. Rows are loaded piece by piece, a piece being what one part
-holds of them, so one big table is loaded on all connections. What was loaded wholly is written down; a load that is
-started again makes the other tables anew.
+The vendor's own `mysql` client executes definitions; each call gets the header of the dump first, so that its session
+is the one that the dump was made for. Rows go over connections of our own (`rows.py`), piece by piece, a piece being
+what one part holds of them, so that one big table is loaded on all of them. What was
+loaded wholly is written down; a load that is started again makes the other tables anew.
 """
 
 import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from queue import SimpleQueue
 
 from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.crypto import Scheme
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Index, Segment, SegmentKind
 from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.mysql.rows import RowSession
 from spoqplus_backup.core.process import Child, ProcessError
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.sealed import Unsealed, unsealed
@@ -102,7 +106,7 @@ def load(source: Source, target: Target, journal: Journal, tables: frozenset[Tab
         tables: only these (as the dump names them); everything when None.
 
     Raises:
-        ProcessError: the server refused a statement; its own words are in the message.
+        ProcessError, StatementError: the server refused a statement; its own words are in the message.
     """
     wanted = _wanted(source, tables, journal, rows_only=target.into_schema is not None)
     loader = _Loader(source, target, Progress("load", sum(segment.length for segment in wanted)))
@@ -169,8 +173,19 @@ class _Loader:
                 left[_key(segment)] = left.get(_key(segment), 0) + 1
         lock = threading.Lock()
 
+        target = self._target
+        sessions: SimpleQueue[RowSession] = SimpleQueue()
+        for _ in range(min(target.connections, len(pieces))):
+            sessions.put(
+                RowSession(self._target.login, self._target.program.flavour, binary_log=self._target.binary_log)
+            )
+
         def work(piece: Piece) -> None:
-            self._execute([piece])
+            session = sessions.get()
+            try:
+                self._insert(session, piece)
+            finally:
+                sessions.put(session)
             for segment in piece.segments:
                 with lock:
                     left[_key(segment)] -= 1
@@ -178,7 +193,21 @@ class _Loader:
                 if whole:
                     journal.add(_key(segment))
 
-        in_parallel(work, sorted(pieces, key=lambda piece: -piece.length), self._target.connections)
+        try:
+            in_parallel(work, sorted(pieces, key=lambda piece: -piece.length), target.connections)
+        finally:
+            while not sessions.empty():
+                sessions.get().close()
+
+    def _insert(self, session: RowSession, piece: Piece) -> None:
+        for segment, chunks in groupby(_chunks(self._source, piece), key=itemgetter(0)):
+            session.use(str(self._target.into_schema or segment.database))
+            session.insert(self._counted(chunk for _, chunk in chunks))
+
+    def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+            self.progress.add(len(chunk))
 
     def drop_triggers(self, tables: Set[tuple[str, str | None]]) -> None:
         """Take away the triggers that an earlier try has made: the dump itself only makes them.

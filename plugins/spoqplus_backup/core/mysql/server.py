@@ -60,10 +60,19 @@ class Connection:
                 cursor.execute(statement, tuple(arguments) or None)
                 return list(cursor.fetchall())
             except self._error as error:
-                code = error.args[0] if error.args else 0
-                raise StatementError(
-                    f"The server {self.login.address} refused `{_first_words(statement)}`: {_words(error)}", code
-                ) from error
+                raise self._refused(statement, error) from error
+
+    def execute(self, statement: bytes) -> None:
+        """Run one statement that returns no rows, as it is."""
+        try:
+            self._connection.query(statement)
+        except self._error as error:
+            raise self._refused(statement[:120].decode("utf-8", "replace"), error) from error
+
+    def _refused(self, statement: str, error: Exception) -> StatementError:
+        code = error.args[0] if error.args else 0
+        words = f"The server {self.login.address} refused `{_first_words(statement)}`: {_words(error)}"
+        return StatementError(words, code)
 
     def value(self, statement: str, arguments: Sequence[Any] = ()) -> Any:
         """The first column of the first row, or None."""
