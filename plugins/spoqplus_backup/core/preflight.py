@@ -45,6 +45,8 @@ _NEEDED: Mapping[Flavour, tuple[tuple[str, ...], ...]] = {
     ),
 }
 
+_MAY_NOT_EXECUTE = 1370
+
 # What a server should have for its logs to be of use, and what it costs when it has not.
 _WANTED: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("log_bin", ("ON", "1"), "there are no binary logs: nothing after a full backup can be restored"),
@@ -105,6 +107,7 @@ def preflight(
         )
         warnings += _server_warnings(settings, connection, facts)
         databases = (chosen or selection(settings, DATABASE, login)).databases
+        problems += _problems(lambda: _check_views(connection, facts.flavour, databases))
         estimated = int(server.data_bytes(connection, databases) * RAW_FACTOR)
     free = _free_bytes(settings.staging.directory)
     if free < estimated:
@@ -181,6 +184,24 @@ def _check_privileges(connection: server.Connection, flavour: Flavour) -> None:
         raise PermanentError(
             f"The login {connection.login.user} lacks {', '.join(missing)} on *.*: without them a dump fails or leaves "
             f"things out silently. GRANT {', '.join(name.split(' or ')[0] for name in missing)} ON *.* TO it."
+        )
+
+
+def _check_views(connection: server.Connection, flavour: Flavour, databases: tuple[str, ...]) -> None:
+    """MariaDB's mysqldump fails at a view that calls a function which its login may not execute; MySQL's does not."""
+    refused = set()
+    for database in databases if flavour == "mariadb" else ():
+        views = connection.rows("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s", (database,))
+        for (view,) in views:
+            try:
+                connection.rows(f"SHOW FIELDS FROM {server.quoted(database)}.{server.quoted(str(view))}")
+            except server.StatementError as error:
+                if error.code == _MAY_NOT_EXECUTE:
+                    refused.add(str(error).partition(" for routine ")[2].strip(" ."))
+    if refused:
+        raise PermanentError(
+            f"The login {connection.login.user} may not execute {', '.join(sorted(refused))}, which views call, so "
+            "mysqldump fails at them. GRANT EXECUTE ON FUNCTION to it for each (or EXECUTE ON *.*)."
         )
 
 
