@@ -233,6 +233,13 @@ def _server_warnings(settings: Settings, connection: server.Connection, facts: s
     if engines:
         named = ", ".join(f"{database}.{table} ({engine})" for database, table, engine in engines[:10])
         found.append(f"{len(engines)} tables are not InnoDB, so not part of the consistent snapshot: {named}.")
+    floats = connection.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE DATA_TYPE = 'float' "
+        "AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
+    )
+    if floats:
+        named = ", ".join(".".join(names) for names in floats[:10])
+        found.append(f"mysqldump writes FLOAT with six digits, others are lost (DOUBLE keeps them): {named}.")
     long = connection.rows(
         "SELECT ID, TIME FROM information_schema.PROCESSLIST WHERE COMMAND = 'Query' AND TIME > %s",
         (settings.database.long_query_seconds,),
