@@ -323,7 +323,7 @@ class _Chunk:
     rows: Rows
 
     def text(self, members: int) -> bytes:
-        rng = random.Random(f"{self.table} {self.first}")  # noqa: S311 (the same rows every time)
+        rng = random.Random(f"{self.table} {self.first}")
         return "".join(self.rows(rng, self.first, self.last, members)).encode()
 
 
