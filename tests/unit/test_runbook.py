@@ -1,0 +1,18 @@
+"""The runbook says of each task what its help in the Airflow UI says."""
+
+from pathlib import Path
+
+import pytest
+
+from spoqplus_backup.messages import CATALOGUE, Language
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+FILES: dict[Language, str] = {"en": "runbook.md", "ko": "runbook.ko.md"}
+TASKS = [key.removeprefix("help.") for key in CATALOGUE["en"] if key.startswith("help.")]
+
+
+@pytest.mark.parametrize("language", FILES)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_its_line(language: Language, task: str) -> None:
+    line = f"| `{task}` | {CATALOGUE[language][f'help.{task}']} |"
+    assert line in (DOCS / FILES[language]).read_text().splitlines(), f"put into docs/{FILES[language]}: {line}"
