@@ -14,7 +14,7 @@ from spoqplus_backup.core.run import component_names
 from spoqplus_backup.messages import component_label, duration, text
 
 DAILY_BACKUP, RESTORE = f"{SITE}_daily_backup", f"{SITE}_restore"
-APPROVE, SAFETY_GROUP = "approve", "safety_backup"
+APPROVE, NOTIFY, SAFETY_GROUP = "approve", "notify", "safety_backup"
 RUN_SECONDS = 900.0
 POLL_SECONDS = 0.7  # each look costs the API server some of a processor that the backup wants, too
 FINISHED = frozenset({"success", "skipped", "failed", "upstream_failed", "removed"})
@@ -121,12 +121,14 @@ class Follower:
 
     def _ended(self, run: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> Run:
         if run["state"] != "success":
-            for task in tasks.values():
-                if task["state"] == "failed":
-                    attempt = task["try_number"]
-                    self._terminal.tell("run.log", task=task["task_id"], attempt=attempt)
-                    log = self._world.airflow.log(self._dag_id, self._run_id, task["task_id"], attempt)
-                    self._terminal.block(log_tail(log))
+            failed = [task for task in tasks.values() if task["state"] == "failed"]
+            for task in sorted(failed, key=lambda task: str(task["end_date"])):
+                if task["task_id"] == NOTIFY and len(failed) > 1:
+                    continue  # it only reports the others
+                attempt = task["try_number"]
+                self._terminal.tell("run.log", task=task["task_id"], attempt=attempt)
+                log = self._world.airflow.log(self._dag_id, self._run_id, task["task_id"], attempt)
+                self._terminal.block(log_tail(log))
             raise DemoError(self._text("run.failed"))
         seconds = _seconds(run)
         self._terminal.tell("run.ended", seconds=seconds)

@@ -100,6 +100,8 @@ def log_tail(log: str, lines: int = 25) -> str:
     """The end of a task's log as Airflow's API gives it, for people: events and errors without their JSON."""
     shown: list[str] = []
     for line in log.splitlines():
+        if "::group::" in line or "::endgroup::" in line:  # marks for the UI
+            continue
         try:
             record = json.loads(line)
         except ValueError:
