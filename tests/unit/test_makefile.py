@@ -1,6 +1,7 @@
 """The commands that people and machines start: make and .ci/run."""
 
 import os
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -16,7 +17,8 @@ def targets() -> list[str]:
 
 
 def test_make_alone_lists_every_target_with_its_description() -> None:
-    listing = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    listing = subprocess.run(["make"], cwd=ROOT, env=outside, check=True, capture_output=True, text=True).stdout
     described = [re.fullmatch(r"  make ([a-z-]+) +(\S.+)", line) for line in listing.splitlines()]
     assert [line and line[1] for line in described] == targets()
 

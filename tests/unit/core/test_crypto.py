@@ -158,13 +158,23 @@ def test_a_missing_file_is_named(scheme: Scheme, tmp_path: Path) -> None:
         plaintext(scheme, tmp_path / "gone.age")
 
 
-def test_leaving_early_ends_the_program_without_a_complaint(scheme: Scheme, compressed: Path) -> None:
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> set[process.Child]:
+    """The programs that this test has started; those of the whole session, the servers, stay out of it."""
+    mine: set[process.Child] = set()
+    monkeypatch.setattr(process, "_running", mine)
+    return mine
+
+
+def test_leaving_early_ends_the_program_without_a_complaint(
+    scheme: Scheme, compressed: Path, children: set[process.Child]
+) -> None:
     target = sealed(scheme, compressed)
 
     with scheme.decrypting(target) as reader:
         assert len(reader.read(10)) == 10
 
-    assert not process._running
+    assert not children
 
 
 def test_a_failed_encryption_leaves_nothing(scheme: Scheme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +210,7 @@ def test_memory_does_not_grow_with_the_file(scheme: Scheme, tmp_path: Path) -> N
     assert most < 8 << 20
 
 
-def test_secrets_are_nowhere_to_be_seen(tmp_path: Path) -> None:
+def test_secrets_are_nowhere_to_be_seen(tmp_path: Path, children: set[process.Child]) -> None:
     """Neither in the arguments nor in the environment of the program while it runs, nor in what Python shows."""
     scheme = OpensslScheme(PASSWORD)
     fifo = tmp_path / "fifo"
@@ -208,8 +218,8 @@ def test_secrets_are_nowhere_to_be_seen(tmp_path: Path) -> None:
     worker = threading.Thread(target=scheme.encrypt, args=(fifo, tmp_path / "target"))
     worker.start()
     with fifo.open("wb") as feed:  # openssl waits for its input, and can be looked at
-        wait_until(lambda: any(b"enc" in arguments_of(child.pid) for child in process._running), 10, "openssl")
-        (child,) = process._running
+        wait_until(lambda: any(b"enc" in arguments_of(child.pid) for child in children), 10, "openssl")
+        (child,) = children
         seen = arguments_of(child.pid) + Path(f"/proc/{child.pid}/environ").read_bytes()
         listed = subprocess.run(["ps", "auxeww"], check=True, capture_output=True).stdout
         feed.write(b"content")
