@@ -1,7 +1,6 @@
 """The commands that people and machines start: make and .ci/run."""
 
 import os
-import os
 import re
 import subprocess
 from pathlib import Path
