@@ -221,7 +221,7 @@ def main() -> int:
                 stay(world, terminal)
         terminal.headline("ended")
     except KeyboardInterrupt:
-        terminal.headline("interrupted")
+        terminal.headline("ended" if proved else "interrupted")
     except (DemoError, AirflowError, BackupError) as error:
         terminal.headline("failed", reason=error)
     return 0 if proved else 1
