@@ -78,6 +78,8 @@ class AirflowInstance:
             "CORE__DAGS_FOLDER": dags,
             "CORE__PLUGINS_FOLDER": plugins,
             "CORE__LOAD_EXAMPLES": False,
+            # SQLite lets one writer in at a time: on a busy machine the usual 5 s of waiting end in an HTTP 500
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}?timeout=60",
             "CORE__EXECUTOR": "LocalExecutor",
             "CORE__PARALLELISM": 8,
             "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
@@ -232,7 +234,7 @@ class AirflowInstance:
             headers["Authorization"] = f"Bearer {token}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 (our own http://127.0.0.1)
+        with urllib.request.urlopen(request, timeout=90) as response:  # noqa: S310 (our own http://127.0.0.1)
             content = response.read()
         return json.loads(content) if content else None
 
