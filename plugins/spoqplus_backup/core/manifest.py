@@ -5,7 +5,7 @@ manifest is written last: a set without one does not exist for a restore. Times 
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,7 @@ SIGNATURE = "manifest.json.sig"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SafeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Flavour = Literal["mariadb", "mysql"]
+Read = TypeVar("Read", bound=BaseModel)
 
 
 class Model(BaseModel):
@@ -118,6 +119,128 @@ class Previous(Model):
     sha256: Sha256
 
 
+class Gap(Model):
+    """Why a timeline of binary logs begins: what is between it and the one before can't be restored by logs.
+
+    `lost_from` is the time of the last archived transaction, `lost_until` that of the first one of the new timeline;
+    either is None where it is not known.
+    """
+
+    reason: Literal["reset", "purged", "server", "history"]
+    after: str | None = None
+    lost_from: datetime | None = None
+    lost_until: datetime | None = None
+    words: str
+
+
+class BinlogSegment(Model):
+    """One archived binary log: what its sidecar says. Positions are offsets in the raw log, times those of commits.
+
+    A log lies in a repository as `binlog/<server id>/<timeline>/<name>.zst.age`; beside it the index (which tables it
+    is about), this sidecar (`<name>.json`) and its signature, the sidecar last: a log without one does not exist.
+    """
+
+    format_version: Literal[1] = 1
+    site: SafeName
+    server: Server
+    timeline: SafeName
+    name: SafeName
+    created_at: datetime
+    archived_at: datetime
+    log: Part
+    index: Part
+    end: int
+    """Where its last whole transaction ends."""
+    closed: Literal["rotate", "stop", "crash"]
+    truncated: bool = False
+    """It ends in the middle of a transaction: its server died."""
+    transactions: int
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    earliest_at: datetime | None = None
+    latest_at: datetime | None = None
+    gtids_before: str
+    gtids_after: str
+    previous: Previous | None = None
+    """The log before it in the timeline and the SHA-256 of that log's sidecar; None for the first."""
+    gap: Gap | None = None
+    compression: Compression
+    encryption: Encryption
+
+    @property
+    def folder(self) -> str:
+        """Where it lies below a repository's root."""
+        return binlog_folder(self.server.id, self.timeline)
+
+    @property
+    def key(self) -> str:
+        """`binlog/<server id>/<timeline>/<name>`: its own name in messages, and what its objects' keys begin with."""
+        return f"{self.folder}/{self.name}"
+
+    def to_json(self) -> bytes:
+        """The bytes that are signed and stored."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, content: bytes, where: str) -> "BinlogSegment":
+        """Read a sidecar; `where` names it in the error."""
+        return _read(cls, content, f"sidecar {where}")
+
+
+def binlog_folder(server_id: int, timeline: str) -> str:
+    """Where the logs of a timeline lie below a repository's root."""
+    return f"binlog/{server_id}/{timeline}"
+
+
+class BinlogTables(Model):
+    """The index of an archived log: for each table how many events of which kind, encrypted as the log is."""
+
+    tables: tuple[tuple[str, str, dict[str, int]], ...]
+    statements: int
+    """Transactions that are a statement of their own, such as those that change definitions."""
+
+
+class BinlogRef(Model):
+    """An archived log that a set is made of. `sha256` is the sidecar's, which holds everything else."""
+
+    key: str
+    sha256: Sha256
+    raw_bytes: int
+    stored_bytes: int
+    transactions: int
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+
+
+class BinlogRange(Model):
+    """From where to where the logs of an incremental set lead, without a gap. `after` is the set they follow."""
+
+    after: SafeName
+    after_cadence: SafeName
+    start: Coordinates
+    end: Coordinates
+    timeline: str
+
+
+class RecoveryPoint(Model):
+    """How much would be lost if the server were gone at `measured_at`: everything behind `complete_until`.
+
+    `last_event_at` is the newest archived transaction's time; a server on which nothing is written is complete until
+    the moment it was last looked at.
+    """
+
+    measured_at: datetime
+    last_event_at: datetime | None
+    complete_until: datetime | None
+
+    @property
+    def seconds(self) -> float | None:
+        """The measured RPO; None when nothing was ever archived."""
+        if self.complete_until is None:
+            return None
+        return max(0.0, (self.measured_at - self.complete_until).total_seconds())
+
+
 class Manifest(Model):
     """A backup set: what it holds, of which server, how to read it, and what came before it."""
 
@@ -135,6 +258,9 @@ class Manifest(Model):
     components: tuple[Component, ...]
     depends_on: tuple[SafeName, ...] = ()
     previous: Previous | None = None
+    binlogs: tuple[BinlogRef, ...] = ()
+    binlog_range: BinlogRange | None = None
+    recovery_point: RecoveryPoint | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -171,12 +297,16 @@ class Manifest(Model):
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Manifest":
         """Read a manifest; `where` names it in the error."""
-        try:
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(map(str, first["loc"]))
-            raise IntegrityError(f"The manifest {where} can't be read: {field}: {first['msg']}.") from error
+        return _read(cls, content, f"manifest {where}")
+
+
+def _read(model: type[Read], content: bytes, what: str) -> Read:
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise IntegrityError(f"The {what} can't be read: {field}: {first['msg']}.") from error
 
 
 SegmentKind = Literal[

@@ -61,6 +61,8 @@ class Schedules(Model):
     """When the DAGs run: cron in the site's time zone; null is only by hand."""
 
     daily_backup: str | None = "0 3 * * *"
+    incremental_backup: str | None = "0 */6 * * *"
+    binlog_archive: str | None = "*/15 * * * *"
 
     @field_validator("*")
     @classmethod
@@ -225,6 +227,7 @@ class Objectives(Model):
     """What was promised; messages and plans are measured against it."""
 
     rto_hours: float = Field(default=4, gt=0)
+    rpo_hours: float = Field(default=1, gt=0)
 
 
 class Alerts(Model):
