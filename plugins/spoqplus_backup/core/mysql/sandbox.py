@@ -76,16 +76,49 @@ class ServerPrograms:
         )
 
 
+@dataclass(frozen=True)
+class DataDirectory:
+    """Where a private server's data lie. Others than a sandbox's own come with a configuration and an owner.
+
+    Args:
+        path: the data directory; initialised when it is not there.
+        defaults_file: the option file of the server that it belongs to: sizes of pages and names of files have to be
+            the same for both. Without one the server gets the options of a sandbox.
+        user: who the files belong to, and whom the server runs as; only root can make them another's.
+    """
+
+    path: Path
+    defaults_file: Path | None = None
+    user: str | None = None
+
+    def arguments(self) -> list[str]:
+        """The first arguments of the server's programs."""
+        source = f"--defaults-file={self.defaults_file}" if self.defaults_file else "--no-defaults"
+        user = self.user or ("root" if os.geteuid() == 0 else None)  # both refuse to run as root unless told to
+        return [source, *([f"--user={user}"] if user else [])]
+
+    def give(self, path: Path) -> None:
+        """Make a file or folder the server's own."""
+        if self.user:
+            shutil.chown(path, self.user)
+
+
 class SandboxServer:
     """A running private server. Make one with `start`; end it with `stop`, `kill` or the end of a `with` block."""
 
     def __init__(
-        self, programs: ServerPrograms, directory: Path, child: Child, socket_path: Path, port: int | None
+        self,
+        programs: ServerPrograms,
+        directory: Path,
+        datadir: Path,
+        child: Child,
+        socket_path: Path,
+        port: int | None,
     ) -> None:
         self.programs = programs
         self.flavour = programs.flavour
         self.directory = directory
-        self.datadir = directory / "data"
+        self.datadir = datadir
         self.error_log = directory / "error.log"
         self.socket = socket_path
         self.port = port
@@ -101,6 +134,7 @@ class SandboxServer:
         tcp: bool = True,
         options: Mapping[str, str] | None = None,
         memory_mib: int = 256,
+        host: DataDirectory | None = None,
     ) -> "SandboxServer":
         """Start a server on `directory` and wait until it answers; what an earlier start left there is used again.
 
@@ -110,18 +144,21 @@ class SandboxServer:
             tcp: listen on a free port of 127.0.0.1, too.
             options: more server options, `name: value`; an empty value is an option without one.
             memory_mib: InnoDB's buffer pool; the process takes about 150 MiB (MySQL: 450) beside it.
+            host: a data directory that lies elsewhere, with its own configuration; `directory`/data when None.
 
         Raises:
             BackupError: it did not start; holds the end of the server's own error log.
         """
         directory = directory.absolute()
         directory.mkdir(parents=True, exist_ok=True)
-        stop_leftover(directory)
-        _initialise(directory, programs)
+        host = host or DataDirectory(directory / "data")
+        stop_leftover(directory, host.path)
+        _initialise(directory, programs, host)
         socket_path = _socket_path(directory)
+        host.give(directory)
         for attempt in range(1, PORT_ATTEMPTS + 1):
             port = _free_port() if tcp else None
-            server = cls._launch(directory, programs, socket_path, port, dict(options or {}), memory_mib)
+            server = cls._launch(directory, host, programs, socket_path, port, dict(options or {}), memory_mib)
             try:
                 server._wait_until_it_answers()
                 return server
@@ -135,6 +172,7 @@ class SandboxServer:
     def _launch(
         cls,
         directory: Path,
+        host: DataDirectory,
         programs: ServerPrograms,
         socket_path: Path,
         port: int | None,
@@ -146,8 +184,10 @@ class SandboxServer:
         temporary = directory / "tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        settings = _settings(programs.flavour, memory_mib) | {
-            "datadir": str(directory / "data"),
+        for path in (log, temporary):
+            host.give(path)
+        settings = (_settings(programs.flavour, memory_mib) if host.defaults_file is None else {}) | {
+            "datadir": str(host.path),
             "tmpdir": str(temporary),
             "log-error": str(log),
             "pid-file": str(directory / "server.own.pid"),
@@ -155,10 +195,10 @@ class SandboxServer:
         }
         settings |= {"port": str(port), "bind-address": "127.0.0.1"} if port else {"skip-networking": ""}
         name = "mariadbd" if programs.flavour == "mariadb" else "mysqld"
-        argv = [str(programs.find(name)), "--no-defaults", *_as_root(), *_arguments(settings | dict(options))]
+        argv = [str(programs.find(name)), *host.arguments(), *_arguments(settings | dict(options))]
         child = Child(argv, stdout=DEVNULL, name=name)
         (directory / "server.pid").write_text(f"{child.pid}\n")
-        return cls(programs, directory, child, socket_path, port)
+        return cls(programs, directory, host.path, child, socket_path, port)
 
     def connect(self, **overrides: Any) -> Any:
         """A MySQLdb connection as root over the socket: utf8mb4, autocommit; `overrides` as of `MySQLdb.connect`."""
@@ -222,13 +262,14 @@ class SandboxServer:
         )
 
 
-def stop_leftover(directory: Path) -> None:
+def stop_leftover(directory: Path, datadir: Path | None = None) -> None:
     """End the server that an earlier run left behind on `directory`, if one still runs there."""
+    datadir = datadir or directory.absolute() / "data"
     record = directory / "server.pid"
     with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
         pid = int(record.read_text())
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if os.fsencode(f"--datadir={directory.absolute() / 'data'}") in command:
+        if os.fsencode(f"--datadir={datadir}") in command:
             os.kill(pid, signal.SIGTERM)
             if not _wait_until(lambda: _has_ended(pid), STOP_SECONDS):
                 os.kill(pid, signal.SIGKILL)
@@ -270,25 +311,25 @@ def _arguments(settings: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _as_root() -> list[str]:
-    return ["--user=root"] if os.geteuid() == 0 else []  # both refuse to run as root unless they are told to
-
-
-def _initialise(directory: Path, programs: ServerPrograms) -> None:
+def _initialise(directory: Path, programs: ServerPrograms, host: DataDirectory) -> None:
     """Make the data directory, complete or not at all."""
-    target = directory / "data"
+    target = host.path
     if target.exists():
         return
-    part = directory / "data.part"
+    part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
+    if host.user:
+        part.mkdir()
+        host.give(part)
     if programs.flavour == "mariadb":
-        argv = [str(programs.find("mariadb-install-db")), "--no-defaults", "--auth-root-authentication-method=normal"]
+        argv = [str(programs.find("mariadb-install-db")), *host.arguments(), "--auth-root-authentication-method=normal"]
         temporary = directory / "install-tmp"  # of its own: servers that start clear away each other's temporary tables
         temporary.mkdir(exist_ok=True)
+        host.give(temporary)
         argv += ["--skip-test-db", f"--tmpdir={temporary}"]
     else:
-        argv = [str(programs.find("mysqld")), "--no-defaults", "--initialize-insecure"]
-    output_of([*argv, f"--datadir={part}", *_as_root()], stall_seconds=INITIALISE_SECONDS)
+        argv = [str(programs.find("mysqld")), *host.arguments(), "--initialize-insecure"]
+    output_of([*argv, f"--datadir={part}"], stall_seconds=INITIALISE_SECONDS)
     part.rename(target)
 
 
