@@ -214,13 +214,36 @@ class SlackSettings(Model):
     connection: Text | None = "spoqplus_slack"
 
 
+class RebuildSettings(Model):
+    """How a server is rebuilt from nothing, by a worker on its own machine that runs as root or as its owner.
+
+    `stop` and `start` are commands, lists of words: `[systemctl, stop, mysql]`, `[docker, stop, mysql]`, a script.
+    `defaults_file` is the server's own configuration, `server_directory` the folder of its programs (None: PATH).
+    `user` None is whoever owns the data directory now. `memory_mib` is InnoDB's buffer pool during the restore.
+    """
+
+    data_directory: FilePath = Path("/var/lib/mysql")
+    stop: tuple[Text, ...] = Field(default=("systemctl", "stop", "mysql"), min_length=1)
+    start: tuple[Text, ...] = Field(default=("systemctl", "start", "mysql"), min_length=1)
+    defaults_file: FilePath | None = None
+    server_directory: FilePath | None = None
+    user: Text | None = None
+    memory_mib: int = Field(default=1024, ge=64)
+    answer_seconds: float = Field(default=120, gt=0)
+    keep_old: bool = False
+
+
 class RestoreSettings(Model):
-    """How a backup is brought back. `connections` 0 is one more than cores, four at most."""
+    """How a backup is brought back. `connections` 0 is one more than cores, four at most.
+
+    `rebuild` says for `production` and `test` how their servers are rebuilt; one that is missing can't be.
+    """
 
     test_connection: Text = "spoqplus_test_mysql"
     connections: int = Field(default=0, ge=0, le=64)
     approval_hours: float = Field(default=1, gt=0)
     binary_log: bool = False
+    rebuild: dict[Literal["production", "test"], RebuildSettings] = {}
 
 
 class Objectives(Model):
