@@ -1,8 +1,8 @@
 """The stages behind the dump, the same for every component: compress, encrypt, upload, verify.
 
 Each works through the parts of a component on all cores, keeps a record of each part, and is complete when its own
-record (`compress.json`, ...) is there. Started again it goes on with what is missing; when an input is gone, it says
-which task to clear instead.
+record (`compress.json`, ...) is there. The dump has worked ahead of the first two (`ahead.py`). Started again, a stage
+goes on with what is missing; when an input is gone, it says which task to clear instead.
 """
 
 import logging

@@ -2,8 +2,9 @@
 
 The vendor's own `mysql` client executes definitions; each call gets the header of the dump first, so that its session
 is the one that the dump was made for. Rows go over connections of our own (`rows.py`), piece by piece, a piece being
-what one part holds of them, so that one big table is loaded on all of them. What was
-loaded wholly is written down; a load that is started again makes the other tables anew.
+what one part holds of them, so that one big table is loaded on all of them; big tables get their secondary keys behind
+their rows (`deferred.py`). What was loaded wholly is written down; a load that is started again makes the other tables
+anew.
 """
 
 import contextlib
