@@ -68,7 +68,7 @@ def _options() -> argparse.Namespace:
 def _case(world: World, case: str, options: argparse.Namespace) -> Sequence[report.Row]:
     if case in CONTESTS:
         results = _contest(world, case, options)
-        print(f"\n{report.contest_table(case, world.megabytes, results)}\n{report.steps_table(results)}\n", flush=True)
+        print(f"\n{report.contest_table(case, world.megabytes, results)}\n\n{report.steps(results)}\n", flush=True)
         return list(report.contest_rows(case, results))
     if case == "memory":
         return _memory(world, options)

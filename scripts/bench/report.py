@@ -88,25 +88,24 @@ def contest_rows(case: str, results: Results) -> Iterator[Row]:
 
 
 def contest_table(case: str, megabytes: int, results: Results) -> str:
-    """One case, a column for each contestant; in parentheses ours by theirs."""
+    """One case in Markdown, a column for each contestant; in parentheses ours by theirs."""
     names = list(results)
-    lines = [f"{f'{case} of {megabytes} MB':34}" + "".join(f"{name:>20}" for name in names)]
+    lines = [[f"{case} of {megabytes} MB", *names]]
     for metric in _metrics(results):
         numbers = {name: results[name].median(metric.field) / metric.unit for name in names}
-        cells = (_cell(number, numbers[OURS] if name != OURS else None) for name, number in numbers.items())
-        lines.append(f"  {metric.label:32}" + "".join(f"{cell:>20}" for cell in cells))
-    return "\n".join(lines)
+        cells = [_cell(number, numbers[OURS] if name != OURS else None) for name, number in numbers.items()]
+        lines.append([metric.label, *cells])
+    return _markdown(lines)
 
 
-def steps_table(results: Results) -> str:
+def steps(results: Results) -> str:
     """Where our own time went: the steps of the last run."""
-    steps = results[OURS].steps[-1]
-    return "  our steps, s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in steps.items())
+    return "our steps, s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in results[OURS].steps[-1].items())
 
 
 def targets_table(rows: Sequence[Row]) -> str:
-    """Every target that these rows are about, and whether it is met."""
-    lines = ["targets"]
+    """Every target that these rows are about, and whether it is met; in Markdown."""
+    lines = [["target", "measured", "wanted", "met"]]
     for found in rows:
         key = (found.case, found.peer, found.metric)
         number = found.ours if found.peer == TARGET else found.ratio
@@ -115,9 +114,20 @@ def targets_table(rows: Sequence[Row]) -> str:
             continue
         met = number <= limit if key in AT_MOST else number >= limit
         subject = f"{found.case}: {found.metric}" + (f", ours by {found.peer}'s" if found.peer != TARGET else "")
-        bound = "at most" if key in AT_MOST else "at least"
-        lines.append(f"  {subject:52}{number:10.2f}   {bound} {limit:g}: {'met' if met else 'NOT MET'}")
-    return "\n".join(lines)
+        wanted = f"at {'most' if key in AT_MOST else 'least'} {limit:g}"
+        lines.append([subject, f"{number:.2f}", wanted, "yes" if met else "NO"])
+    return _markdown(lines)
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table that is as readable before it is rendered; the first line is its head, the first column its labels."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    padded = [
+        [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        for line in (lines[0], rule, *lines[1:])
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:

@@ -140,7 +140,7 @@ def test_the_password_is_on_no_command_line_and_in_no_environment(server: Sandbo
 
 
 def test_a_killed_compress_goes_on_with_what_is_missing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spoqplus_backup.core.compression.usable_cores", lambda: 1)  # all is left to the stage
+    monkeypatch.setattr("spoqplus_backup.core.ahead.usable_cores", lambda: 1)  # all is left to the stage
     run = site.start()
     site.settings.__dict__["database"] = site.settings.database.model_copy(update={"part_mib": 16})
     dump(run, "database", 1)

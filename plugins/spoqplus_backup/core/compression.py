@@ -4,19 +4,13 @@ The level of the configuration is the most that is spent: dumps are full of numb
 small as level 3, in half the time. A sample of each part decides (`docs/decisions/0003-compression-level.md`).
 """
 
-import contextlib
 import hashlib
 import logging
-import os
-import queue
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import zstandard
 
-from spoqplus_backup.core.cores import usable_cores
-from spoqplus_backup.core.errors import BackupError, IntegrityError
+from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.staging import read_json, write_all, write_json, written_aside
@@ -28,7 +22,6 @@ PARTS = "parts"
 BLOCK_BYTES = 1 << 20
 SAMPLE_BYTES = 256 << 10
 WORTH = 0.98  # a higher level has to make the sample at least this much smaller
-BACKGROUND_NICENESS = 10
 
 
 class PartRecord(Model):
@@ -39,6 +32,7 @@ class PartRecord(Model):
     compressed_bytes: int
     sealed_bytes: int | None = None
     sealed_sha256: str | None = None
+    sealed_for: tuple[str, ...] | None = None
 
 
 def part_record(directory: Path, name: str) -> PartRecord | None:
@@ -107,60 +101,3 @@ def _prove(path: Path, size: int) -> None:
     if seen != size:
         path.unlink()
         raise IntegrityError(f"{path} decompresses to {seen} bytes, not {size}: memory or disk is faulty.")
-
-
-class BackgroundCompressor:
-    """Compresses parts while the dump still writes others, on a core that mysqldump and its server leave idle.
-
-    It only takes work off the compress stage: what it has not done when the dump ends is left to that.
-    """
-
-    def __init__(self, directory: Path, level: int) -> None:
-        self._directory = directory
-        self._level = level
-        self._waiting: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
-        self._stopped = threading.Event()
-        self._failure: BackupError | OSError | None = None
-        self._thread = threading.Thread(target=self._work, name="compress", daemon=True)
-        self._thread.start()
-
-    def add(self, raw: Path) -> None:
-        """A part is whole.
-
-        Raises:
-            BackupError, OSError: an earlier part could not be compressed.
-        """
-        if self._failure is not None:
-            raise self._failure
-        self._waiting.put(raw)
-
-    def stop(self) -> None:
-        """Finish the part at hand and end."""
-        self._stopped.set()
-        self._waiting.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        os.setpriority(
-            os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS
-        )  # of this thread alone, on Linux
-        while (raw := self._waiting.get()) is not None and not self._stopped.is_set():
-            try:
-                compress_part(raw, self._directory, self._level)
-                raw.unlink()
-            except (BackupError, OSError) as error:
-                self._failure = error
-                return
-
-
-@contextlib.contextmanager
-def in_background(directory: Path, level: int) -> Iterator[BackgroundCompressor | None]:
-    """A background compressor for the length of a block; None where there is no second core."""
-    if usable_cores() < 2:
-        yield None
-        return
-    compressor = BackgroundCompressor(directory, level)
-    try:
-        yield compressor
-    finally:
-        compressor.stop()

@@ -52,6 +52,10 @@ class Scheme(Protocol):
     def suffix(self) -> str:
         """What the name of an encrypted file ends in."""
 
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The public keys whose owners can read what it encrypts; none for a password."""
+
     def encrypt(self, source: Path, target: Path) -> tuple[int, str]:
         """Encrypt a file; returns size and SHA-256 of the result, hashed while it was written.
 
@@ -86,6 +90,11 @@ class AgeScheme:
     identity_files: tuple[Path, ...] = ()
     name: Literal["age"] = "age"
     suffix: str = ".age"
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The recipients."""
+        return self.recipients
 
     def encrypt(self, source: Path, target: Path) -> tuple[int, str]:
         """Encrypt to all recipients: each of them alone can read it."""
@@ -131,6 +140,7 @@ class OpensslScheme:
     password: str = field(repr=False)
     name: Literal["openssl"] = "openssl"
     suffix: str = ".enc"
+    readers: tuple[str, ...] = ()
 
     def encrypt(self, source: Path, target: Path) -> tuple[int, str]:
         """Encrypt by the password."""

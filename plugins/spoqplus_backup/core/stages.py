@@ -1,8 +1,8 @@
 """The stages behind the dump, the same for every component: compress, encrypt, upload, verify.
 
 Each works through the parts of a component on all cores, keeps a record of each part, and is complete when its own
-record (`compress.json`, ...) is there. Started again it goes on with what is missing; when an input is gone, it says
-which task to clear instead.
+record (`compress.json`, ...) is there. The dump has worked ahead of the first two (`ahead.py`). Started again, a stage
+goes on with what is missing; when an input is gone, it says which task to clear instead.
 """
 
 import logging
@@ -16,10 +16,9 @@ from spoqplus_backup.core.compression import (
     compress_part,
     compressed_path,
     part_record,
-    write_part_record,
 )
 from spoqplus_backup.core.cores import usable_cores
-from spoqplus_backup.core.crypto import Scheme, scheme_for
+from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import BackupError, PermanentError
 from spoqplus_backup.core.manifest import Part
 from spoqplus_backup.core.mysql.dump import INDEX, RAW, DumpRecord, read_record
@@ -28,12 +27,12 @@ from spoqplus_backup.core.published import published_manifest, published_summary
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.opener import open_repositories
 from spoqplus_backup.core.run import BackupRun, StageSummary
+from spoqplus_backup.core.sealing import SEALED, is_sealed, seal_part, sealed_path
 from spoqplus_backup.core.staging import read_json, write_json
 
 log = logging.getLogger(__name__)
 
 STORE_THREADS = 4
-SEALED = "sealed"
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -82,13 +81,10 @@ def encrypt(run: BackupRun, component: str) -> StageSummary:
         source = compressed_path(directory, name)
         if known is None or not source.exists():
             raise _input_gone(run, component, "encrypt", source, "compress" if known is None else "dump")
-        sealed_bytes, digest = scheme.encrypt(source, sealed_path(directory, name, scheme))
-        record = known.model_copy(update={"sealed_bytes": sealed_bytes, "sealed_sha256": digest})
-        write_part_record(directory, name, record)
-        return record
+        return seal_part(directory, name, scheme, known)
 
     def finished(directory: Path, name: str, record: PartRecord | None) -> bool:
-        whole = record is not None and _has_size(sealed_path(directory, name, scheme), record.sealed_bytes)
+        whole = is_sealed(directory, name, scheme, record)
         if whole:
             (compressed_path(directory, name)).unlink(missing_ok=True)
         return whole
@@ -107,12 +103,7 @@ def upload(run: BackupRun, component: str) -> StageSummary:
         seconds = 0.0
         for repository in open_repositories(run.settings, run.connections):
             progress = Progress(f"upload {component} to {repository.name}", total)
-
-            def send(part: Part, to: Repository = repository, seen: Progress = progress) -> bool:
-                key = f"{run.name}/{component}/{part.name}"
-                return to.put(key, directory / SEALED / part.name, part.sha256, seen.add)
-
-            sent = in_parallel(send, parts, STORE_THREADS)
+            sent = _store(repository, f"{run.name}/{component}/", directory / SEALED, parts, progress)
             detail[f"{repository.name}_sent"] = sum(sent)
             seconds += progress.finish()
         summary = StageSummary(
@@ -126,6 +117,19 @@ def upload(run: BackupRun, component: str) -> StageSummary:
         )
         write_json(directory / "upload.json", summary)
         return summary
+
+
+def _store(
+    repository: Repository, prefix: str, directory: Path, parts: Sequence[Part], progress: Progress
+) -> Sequence[bool]:
+    """Put all parts into one repository; which of them were sent."""
+    there = set(repository.list(prefix))  # one question instead of one for each part
+
+    def send(part: Part) -> bool:
+        key = prefix + part.name
+        return repository.put(key, directory / part.name, part.sha256, progress.add, absent=key not in there)
+
+    return in_parallel(send, parts, STORE_THREADS)
 
 
 def verify(run: BackupRun) -> StageSummary:
@@ -164,11 +168,6 @@ def verify(run: BackupRun) -> StageSummary:
     )
 
 
-def sealed_path(directory: Path, name: str, scheme: Scheme) -> Path:
-    """Where the encrypted part of a raw file lies in staging; its name is the object's."""
-    return directory / SEALED / f"{name}.zst{scheme.suffix}"
-
-
 def sealed_parts(run: BackupRun, component: str, directory: Path) -> list[Part]:
     """The encrypted parts of a component, in order, the index last.
 
@@ -183,7 +182,7 @@ def sealed_parts(run: BackupRun, component: str, directory: Path) -> list[Part]:
     for name in part_names(record):
         known = part_record(directory, name)
         path = sealed_path(directory, name, scheme)
-        if known is None or known.sealed_sha256 is None or not _has_size(path, known.sealed_bytes):
+        if known is None or known.sealed_sha256 is None or not is_sealed(directory, name, scheme, known):
             raise _input_gone(run, component, "upload", path, "encrypt")
         found.append(
             Part(

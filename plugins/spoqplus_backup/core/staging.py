@@ -7,6 +7,7 @@
                            sealed/000001.sql.zst.age       written by encrypt
         compress.json  encrypt.json  upload.json           a stage's summary: there only when it is complete
 
+The dump works ahead of compress and encrypt (`ahead.py`): a part may be found in any state that those leave.
 Every file is written aside, synced and renamed. Files of a partial write end in `.partial` and are never read.
 """
 

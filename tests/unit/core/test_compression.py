@@ -1,4 +1,4 @@
-"""Parts are compressed no harder than it pays, proved, and in the background while a dump goes on."""
+"""Parts are compressed no harder than it pays, and proved."""
 
 import os
 import random
@@ -8,14 +8,11 @@ import pytest
 import zstandard
 
 from spoqplus_backup.core.compression import (
-    BackgroundCompressor,
     compress_part,
     compressed_path,
-    in_background,
     part_record,
 )
 from spoqplus_backup.core.errors import IntegrityError
-from support.servers import wait_until
 
 
 def raw_part(directory: Path, content: bytes, name: str = "000001.sql") -> Path:
@@ -72,28 +69,3 @@ def test_a_result_that_does_not_come_back_is_refused(tmp_path: Path, monkeypatch
         compress_part(raw_part(tmp_path, numbers(1 << 20)), tmp_path, 3)
     assert not compressed_path(tmp_path, "000001.sql").exists()
     assert part_record(tmp_path, "000001.sql") is None
-
-
-def test_parts_are_compressed_in_the_background(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spoqplus_backup.core.compression.usable_cores", lambda: 2)
-    raw = raw_part(tmp_path, numbers(1 << 20))
-    with in_background(tmp_path, 3) as compressor:
-        assert compressor is not None
-        compressor.add(raw)
-        wait_until(lambda: part_record(tmp_path, raw.name) is not None, 20, "the part to be compressed")
-    assert not raw.exists()
-
-
-def test_a_failure_in_the_background_fails_the_dump(tmp_path: Path) -> None:
-    compressor = BackgroundCompressor(tmp_path, 3)
-    compressor.add(tmp_path / "missing.sql")
-    compressor._thread.join(20)
-    with pytest.raises(FileNotFoundError):
-        compressor.add(tmp_path / "next.sql")
-    compressor.stop()
-
-
-def test_one_core_is_left_to_mysqldump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spoqplus_backup.core.compression.usable_cores", lambda: 1)
-    with in_background(tmp_path, 3) as compressor:
-        assert compressor is None

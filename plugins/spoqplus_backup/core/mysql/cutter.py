@@ -25,6 +25,7 @@ HEAD_BYTES = 4 << 20  # more than the names of 4,096 columns
 _INSERT = b"INSERT INTO "
 _END_OF_STATEMENT = b";\n"
 _SEMICOLON = ord(";")
+_RARE = 50
 _AFTER_ROWS = (b"\n", b"/*", b"--", b"UNLOCK", b"SET ", b"DELIMITER ")
 _LOOKAHEAD = max(map(len, (_INSERT, *_AFTER_ROWS)))
 _FOOTER = b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE"
@@ -209,10 +210,18 @@ class Cutter:
         return position
 
     def _statement_end(self, data: bytes, position: int) -> int:
-        """Where the next `;` and newline stand; -1 when they are not in the data."""
+        """Where the next `;` and newline stand; -1 when they are not in the data.
+
+        One byte is found much faster than two, where it is rare.
+        """
         if self._counter.row_a_line:
+            for _ in range(_RARE):
+                position = data.find(b";", position)
+                if position < 0 or data.startswith(_END_OF_STATEMENT, position):
+                    return position
+                position += 1
             return data.find(_END_OF_STATEMENT, position)
-        end = data.find(b"\n", position)  # newlines are rare here, and one byte is found much faster than two
+        end = data.find(b"\n", position)  # there are no others here
         while end > 0 and data[end - 1] != _SEMICOLON:
             end = data.find(b"\n", end + 1)
         return end - 1 if end > 0 else -1

@@ -2,15 +2,17 @@
 
 The vendor's own `mysql` client executes definitions; each call gets the header of the dump first, so that its session
 is the one that the dump was made for. Rows go over connections of our own (`rows.py`), piece by piece, a piece being
-what one part holds of them, so that one big table is loaded on all of them. What was
-loaded wholly is written down; a load that is started again makes the other tables anew.
+what one part holds of them, so that one big table is loaded on all of them; big tables get their secondary keys behind
+their rows (`deferred.py`). What was loaded wholly is written down; a load that is started again makes the other tables
+anew.
 """
 
 import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -22,6 +24,7 @@ from spoqplus_backup.core.crypto import Scheme
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Index, Segment, SegmentKind
 from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.mysql.deferred import DeferredKeys, is_referenced, references, take_away, without_keys
 from spoqplus_backup.core.mysql.rows import RowSession
 from spoqplus_backup.core.process import Child, ProcessError
 from spoqplus_backup.core.progress import Progress
@@ -32,6 +35,7 @@ from spoqplus_backup.core.staging import write_all
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 18
+DEFER_BYTES = 16 << 20  # of SQL: a smaller table is not worth three changes of its definition
 PROGRAM_KINDS: tuple[SegmentKind, ...] = ("routines", "views", "triggers", "events")
 
 Table = tuple[str, str]
@@ -121,13 +125,23 @@ def load(source: Source, target: Target, journal: Journal, tables: frozenset[Tab
 
 
 def _key(segment: Segment) -> str:
-    return f"{segment.database}\t{segment.table}".encode("unicode_escape").decode()
+    return journal_key(segment.database, segment.table)
+
+
+def journal_key(database: str | None, table: str | None) -> str:
+    """A table in the journal."""
+    return f"{database}\t{table}".encode("unicode_escape").decode()
+
+
+def _segments(source: Source) -> Iterator[Segment]:
+    """What the dump holds, each with its database."""
+    for found in source.index.segments:
+        yield found if found.database else found.model_copy(update={"database": source.database})
 
 
 def _wanted(source: Source, tables: frozenset[Table] | None, journal: Journal, *, rows_only: bool) -> list[Segment]:
     chosen = []
-    for found in source.index.segments:
-        segment = found if found.database else found.model_copy(update={"database": source.database})
+    for segment in _segments(source):
         if segment.kind in ("header", "footer"):
             continue
         if segment.kind in ("structure", "rows") and _key(segment) in journal:
@@ -165,39 +179,78 @@ class _Loader:
             self._execute(pieces)
 
     def rows(self, segments: Sequence[Segment], journal: Journal) -> None:
-        """Execute pieces of rows on all connections; a table is done when all of its pieces are."""
-        left: dict[str, int] = {}
+        """Execute pieces of rows on all connections; a table is done when all of its pieces are, and its keys are back.
+
+        Tables whose keys come later go first, the biggest at the front, one after the other: while the keys of one
+        are made, the rows of the next are loaded.
+        """
+        left = Counter(_key(segment) for segment in segments)
         pieces = _pieces(segments)
-        for piece in pieces:
-            for segment in piece.segments:
-                left[_key(segment)] = left.get(_key(segment), 0) + 1
         lock = threading.Lock()
+        with self._row_sessions(min(self._target.connections, len(pieces))) as sessions:
+            deferred = self._defer_keys(segments, sessions)
+            rank = {key: number for number, key in enumerate(deferred)}
 
-        target = self._target
+            def work(piece: Piece) -> None:
+                session = sessions.get()
+                try:
+                    self._insert(session, piece)
+                    with lock:
+                        left.subtract(keys := [_key(segment) for segment in piece.segments])
+                        whole = [key for key in dict.fromkeys(keys) if not left[key]]
+                    for key in whole:
+                        if key in deferred:
+                            deferred[key].restore(session)
+                        journal.add(key)
+                finally:
+                    sessions.put(session)
+
+            def turn(piece: Piece) -> tuple[int, int]:
+                return min(rank.get(_key(segment), len(rank)) for segment in piece.segments), -piece.length
+
+            in_parallel(work, sorted(pieces, key=turn), self._target.connections)
+
+    @contextlib.contextmanager
+    def _row_sessions(self, count: int) -> Iterator["SimpleQueue[RowSession]"]:
         sessions: SimpleQueue[RowSession] = SimpleQueue()
-        for _ in range(min(target.connections, len(pieces))):
-            sessions.put(
-                RowSession(self._target.login, self._target.program.flavour, binary_log=self._target.binary_log)
-            )
-
-        def work(piece: Piece) -> None:
-            session = sessions.get()
-            try:
-                self._insert(session, piece)
-            finally:
-                sessions.put(session)
-            for segment in piece.segments:
-                with lock:
-                    left[_key(segment)] -= 1
-                    whole = not left[_key(segment)]
-                if whole:
-                    journal.add(_key(segment))
-
+        target = self._target
         try:
-            in_parallel(work, sorted(pieces, key=lambda piece: -piece.length), target.connections)
+            for _ in range(count):
+                sessions.put(RowSession(target.login, target.program.flavour, binary_log=target.binary_log))
+            yield sessions
         finally:
             while not sessions.empty():
                 sessions.get().close()
+
+    def _defer_keys(
+        self, segments: Sequence[Segment], sessions: "SimpleQueue[RowSession]"
+    ) -> Mapping[str, DeferredKeys]:
+        """Take the secondary keys from big tables, which are empty now; by table, the biggest first."""
+        sizes: Counter[tuple[str, str]] = Counter()
+        for segment in segments:
+            sizes[str(segment.database), str(segment.table)] += segment.length
+        big = [(table, size) for table, size in sizes.most_common() if size >= DEFER_BYTES]
+        deferred: dict[str, DeferredKeys] = {}
+        if not big:
+            return deferred
+        session = sessions.get()
+        try:
+            found = references(session)
+            for (database, table), _ in big:
+                keys = without_keys(session, self._target.into_schema or database, table)
+                if keys is None or is_referenced(keys, found):
+                    continue
+                if take_away(session, keys):
+                    deferred[journal_key(database, table)] = keys
+                else:
+                    self._make_anew(database, table)
+        finally:
+            sessions.put(session)
+        return deferred
+
+    def _make_anew(self, database: str, table: str) -> None:
+        found = _segments(self._source)
+        self.in_order([s for s in found if s.kind == "structure" and (s.database, s.table) == (database, table)])
 
     def _insert(self, session: RowSession, piece: Piece) -> None:
         for segment, chunks in groupby(_chunks(self._source, piece), key=itemgetter(0)):

@@ -1,12 +1,29 @@
 """Counts the rows in the INSERT statements of a dump, as they stream by.
 
 MariaDB's mysqldump puts each further row on a line of its own, and a value never holds a raw newline: its rows are its
-newlines. MySQL's writes a statement on one line, where rows are told apart by `),(` outside of quotes.
+newlines. MySQL's writes a statement on one line, where each row begins with the only kind of `(` that stands outside
+of quotes: values are literals.
+
+Finding those needs every quote, at the speed of a disk. So nearly all bytes are taken out first, in one pass in C, and
+the questions are asked of the few that are left.
 """
 
-_NEXT_ROW = b"),("
-_ESCAPED_QUOTE = b"\\'"
-_UNSPLITTABLE = b"\\),("  # a cut inside a run of these could split an escape or a `),(`
+_QUOTE = b"'"
+_BACKSLASH = b"\\"
+_MARKS = b"'("
+_ESCAPED = b'\\"'
+
+
+def _all_but(kept: bytes) -> bytes:
+    return bytes(byte for byte in range(256) if byte not in kept)
+
+
+_NO_MARKS = _all_but(_MARKS)
+# What mysqldump puts behind a backslash, besides quote and backslash: first what JSON and serialised PHP are full of,
+# then all of it, each as a double quote. Fewer bytes stay with the first.
+_HARMLESS = tuple(
+    (bytes.maketrans(some, b'"' * len(some)), _all_but(_MARKS + b"\\" + some)) for some in (b'"', b'"nr0Z')
+)
 
 
 class RowCounter:
@@ -15,7 +32,7 @@ class RowCounter:
     def __init__(self) -> None:
         self.row_a_line = False  # this program is known to write rows so
         self._newlines = 0
-        self._carry = b""
+        self._carry = b""  # backslashes, of which the last one may escape what comes next
         self._quoted = False
 
     def begin(self, *, on_a_new_line: bool) -> int:
@@ -25,29 +42,38 @@ class RowCounter:
         return 1
 
     def feed(self, data: bytes, start: int, end: int) -> int:
-        """Rows that were found to begin in `data[start:end]` (or in what was held back before)."""
-        self._newlines += data.count(b"\n", start, end)
+        """Rows that were found to begin in `data[start:end]`; the first row's own `(` is not fed."""
         if self.row_a_line:
+            self._newlines += data.count(b"\n", start, end)
             return 0
         run = self._carry + data[start:end]
-        cut = len(run.rstrip(_UNSPLITTABLE))
-        self._carry = run[cut:]
-        return self._outside(run[:cut])
+        self._carry = b""
+        if run.endswith(_BACKSLASH):
+            cut = len(run.rstrip(_BACKSLASH))
+            run, self._carry = run[:cut], run[cut:]
+        return self._outside(run)
 
     def end(self) -> int:
-        """The statement has ended: rows that were still held back. Its own last newline began none."""
-        return self._outside(self._carry) + max(self._newlines - 1, 0)
+        """The statement has ended: rows that were found as lines. Its own last newline began none."""
+        return max(self._newlines - 1, 0)
 
     def _outside(self, data: bytes) -> int:
-        """`),(` that are not inside quotes; keeps whether the data ends inside quotes."""
-        if _ESCAPED_QUOTE in data:
-            data = data.replace(b"\\\\", b"").replace(_ESCAPED_QUOTE, b"")
-        odd = [piece.count(b"'") & 1 for piece in data.split(_NEXT_ROW)]
-        if not self._quoted and not any(odd):
-            return len(odd) - 1
-        rows = 0
-        for flips in odd[:-1]:
-            self._quoted ^= bool(flips)
-            rows += not self._quoted
-        self._quoted ^= bool(odd[-1])
+        """The `(` that are not inside quotes; keeps whether the data end inside quotes."""
+        marks = _marks(data).replace(b"''", b"")  # two quotes in a row, of whatever string, change nothing
+        if _QUOTE not in marks and not self._quoted:
+            return len(marks)
+        pieces = marks.split(_QUOTE)
+        rows = sum(map(len, pieces[self._quoted :: 2]))
+        self._quoted ^= len(pieces) % 2 == 0
         return rows
+
+
+def _marks(data: bytes) -> bytes:
+    """The quotes and opening parentheses of some text, in order, without the escaped quotes."""
+    for table, others in _HARMLESS:
+        left = data.translate(table, others)
+        # What stood side by side still does. So when each backslash has a harmless byte behind it here, none in the
+        # data has a quote or another backslash behind it: no quote is escaped.
+        if left.count(_BACKSLASH) == left.count(_ESCAPED):
+            return left.translate(None, _NO_MARKS)
+    return data.replace(b"\\\\", b"").replace(b"\\'", b"").translate(None, _NO_MARKS)

@@ -63,6 +63,14 @@ class RowSession:
         for statement in (*_SETTINGS, f"SET SESSION sql_log_bin = {int(binary_log)}", *history):
             self._connection.rows(statement)
 
+    def rows(self, statement: str) -> list[server.Row]:
+        """Execute one statement and return its rows.
+
+        Raises:
+            StatementError: the server refused it.
+        """
+        return self._connection.rows(statement)
+
     def use(self, database: str) -> None:
         """Make a database the one that names without one are in."""
         if database != self._database:

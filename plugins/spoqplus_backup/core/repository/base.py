@@ -47,8 +47,12 @@ class Repository(Protocol):
     def probe(self) -> None:
         """See that it can be written to and read from, with a small object that is removed again."""
 
-    def put(self, key: str, source: Path, sha256: str, progress: Progress | None = None) -> bool:
+    def put(
+        self, key: str, source: Path, sha256: str, progress: Progress | None = None, *, absent: bool = False
+    ) -> bool:
         """Store a file; False when it was there already with the right size and checksum, and was not sent again.
+
+        `absent`: a listing did not have the key, so it is not asked for.
 
         Raises:
             IntegrityError: the file, or what arrived, does not have this checksum.

@@ -51,11 +51,13 @@ class LocalRepository:
             raise IntegrityError(f"What was written to {self._where(key)} reads back otherwise: look after its disk.")
         self.delete(key)
 
-    def put(self, key: str, source: Path, sha256: str, progress: Progress | None = None) -> bool:
+    def put(
+        self, key: str, source: Path, sha256: str, progress: Progress | None = None, *, absent: bool = False
+    ) -> bool:
         """Store a file, by a hard link where it lies on the same disk: parts are never written in place."""
         path, size = self._path(key), source.stat().st_size
         with self._translated(key):
-            there = self._holds(path, size, sha256)
+            there = not absent and self._holds(path, size, sha256)
             if not there and not self._link(source, path, size, sha256):
                 receive(_blocks(source), path, sha256, size, str(source), progress)
             elif progress:

@@ -125,11 +125,12 @@ class S3Repository:
         self._remove_probe(key)
         return False
 
-    def put(self, key: str, source: Path, sha256: str, progress: Progress | None = None) -> bool:
+    def put(
+        self, key: str, source: Path, sha256: str, progress: Progress | None = None, *, absent: bool = False
+    ) -> bool:
         """Store a file: small ones in one request, larger ones in pieces, some at once."""
         size = source.stat().st_size
-        stored = self.stat(key)
-        if stored == Stored(size, sha256):
+        if not absent and self.stat(key) == Stored(size, sha256):
             if progress:
                 progress(size)
             return False
