@@ -1,0 +1,84 @@
+"""What becomes of a gap: one run asks for a full backup because of it and ends red; that backup mends it.
+
+Until then nothing behind the gap can be restored, whatever is archived, so the recovery point stays in front of it.
+"""
+
+import logging
+
+from spoqplus_backup.core.archive.area import Area
+from spoqplus_backup.core.connections import Connections
+from spoqplus_backup.core.errors import BackupError
+from spoqplus_backup.core.manifest import Gap, Model
+from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
+from spoqplus_backup.core.repository.opener import open_repositories
+from spoqplus_backup.core.run import DATABASE
+from spoqplus_backup.core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class OpenGap(Model):
+    """A gap, with the timeline that begins behind it."""
+
+    server_id: int
+    timeline: str
+    gap: Gap
+
+    @property
+    def name(self) -> str:
+        """`<server id>_<timeline>`, for a run's id."""
+        return f"{self.server_id}_{self.timeline}"
+
+
+def open_gap(area: Area, run_id: str | None = None) -> OpenGap | None:
+    """The newest gap that nobody asked a full backup for; with `run_id` also the one that this run did."""
+    for server_id, timeline, record in reversed(area.timelines()):
+        if record.asked_by is None or record.asked_by == run_id:
+            return OpenGap(server_id=server_id, timeline=timeline, gap=record.gap)
+    return None
+
+
+def claim_gap(settings: Settings, run_id: str) -> OpenGap | None:
+    """Take it on to ask for a full backup; None when there is no gap, or another run has asked.
+
+    All gaps that are open are claimed by this: one full backup mends them all.
+    """
+    area = Area(settings)
+    with area.locked():
+        found = open_gap(area, run_id)
+        for server_id, timeline, record in area.timelines():
+            if record.asked_by is None:
+                area.write_timeline(server_id, timeline, record.model_copy(update={"asked_by": run_id}))
+    return found
+
+
+def claimed_gap(settings: Settings, run_id: str) -> OpenGap | None:
+    """The gap that this run has claimed."""
+    for server_id, timeline, record in reversed(Area(settings).timelines()):
+        if record.asked_by == run_id:
+            return OpenGap(server_id=server_id, timeline=timeline, gap=record.gap)
+    return None
+
+
+def is_mended(settings: Settings, connections: Connections, area: Area, server_id: int, timeline: str) -> bool:
+    """Whether what a timeline holds can be restored: it begins behind no gap, or a full backup was made since."""
+    record = area.timeline(server_id, timeline)
+    if record is None or record.mended_by is not None:
+        return True
+    for repository in open_repositories(settings, connections):
+        catalog = Catalog(repository, settings.signing.public_key_files, settings.site)
+        for ref in catalog.sets():  # newest first
+            if ref.cadence == SAFETY:
+                continue
+            try:
+                manifest = catalog.load(ref)
+            except BackupError as error:
+                log.warning("%s can't mend the gap: %s", ref.name, error)
+                continue
+            if manifest.started_at < record.opened_at:
+                break
+            if manifest.server.id == server_id and any(item.name == DATABASE for item in manifest.components):
+                area.write_timeline(server_id, timeline, record.model_copy(update={"mended_by": manifest.name}))
+                return True
+    log.warning("No full backup was made behind the gap: %s", record.gap.words)
+    return False
