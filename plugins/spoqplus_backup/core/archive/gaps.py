@@ -4,6 +4,7 @@ Until then nothing behind the gap can be restored, whatever is archived, so the 
 """
 
 import logging
+from datetime import datetime
 
 from spoqplus_backup.core.archive.area import Area
 from spoqplus_backup.core.connections import Connections
@@ -22,19 +23,20 @@ class OpenGap(Model):
 
     server_id: int
     timeline: str
+    opened_at: datetime
     gap: Gap
 
     @property
     def name(self) -> str:
-        """`<server id>_<timeline>`, for a run's id."""
-        return f"{self.server_id}_{self.timeline}"
+        """`<server id>_<timeline>_<time>`, for the id of the run that mends it."""
+        return f"{self.server_id}_{self.timeline}_{self.opened_at:%Y%m%dT%H%M%S}"
 
 
 def open_gap(area: Area, run_id: str | None = None) -> OpenGap | None:
     """The newest gap that nobody asked a full backup for; with `run_id` also the one that this run did."""
     for server_id, timeline, record in reversed(area.timelines()):
         if record.asked_by is None or record.asked_by == run_id:
-            return OpenGap(server_id=server_id, timeline=timeline, gap=record.gap)
+            return OpenGap(server_id=server_id, timeline=timeline, opened_at=record.opened_at, gap=record.gap)
     return None
 
 
@@ -56,7 +58,7 @@ def claimed_gap(settings: Settings, run_id: str) -> OpenGap | None:
     """The gap that this run has claimed."""
     for server_id, timeline, record in reversed(Area(settings).timelines()):
         if record.asked_by == run_id:
-            return OpenGap(server_id=server_id, timeline=timeline, gap=record.gap)
+            return OpenGap(server_id=server_id, timeline=timeline, opened_at=record.opened_at, gap=record.gap)
     return None
 
 

@@ -136,17 +136,23 @@ def _chain(settings: Settings, connections: Connections, catalog: Catalog, run: 
 
 
 def _base(catalog: Catalog, run: BackupRun) -> Manifest:
-    newest = sorted(catalog.sets(), key=lambda ref: (ref.id, ref.cadence != INCREMENTAL), reverse=True)
-    for ref in newest:
+    """The newest set that logs can follow; of two whose runs began in the same second, the one that ended later."""
+    best: Manifest | None = None
+    for ref in catalog.sets():  # newest first
         if ref.cadence == SAFETY or ref.id > run.set_id or ref.name == run.name:
             continue
+        if best is not None and ref.id < best.id:
+            break
         manifest = catalog.load(ref)
-        if manifest.binlog_range is not None or any(item.name == DATABASE for item in manifest.components):
-            return manifest
-    raise PermanentError(
-        f"There is no full backup in {catalog.repository.url} that binary logs could follow: trigger the DAG "
-        f"{run.settings.site}_daily_backup, then clear this task."
-    )
+        whole = manifest.binlog_range is not None or any(item.name == DATABASE for item in manifest.components)
+        if whole and (best is None or manifest.finished_at > best.finished_at):
+            best = manifest
+    if best is None:
+        raise PermanentError(
+            f"There is no full backup in {catalog.repository.url} that binary logs could follow: trigger the DAG "
+            f"{run.settings.site}_daily_backup, then clear this task."
+        )
+    return best
 
 
 def _current(catalog: BinlogCatalog, listing: Listing) -> Timeline:
