@@ -90,6 +90,11 @@ def complete_until(summary: ArchiveSummary) -> datetime:
     return summary.recovery_point.complete_until
 
 
+def complete_until_or_none(summary: ArchiveSummary) -> datetime | None:
+    assert summary.recovery_point is not None
+    return summary.recovery_point.complete_until
+
+
 def test_a_log_is_archived_to_the_byte_with_its_sidecar_and_index(
     db: ProductionServer, site: Site, tmp_path: Path
 ) -> None:
@@ -175,6 +180,10 @@ def test_a_reset_opens_a_timeline_and_names_the_gap(db: ProductionServer, site: 
     first = segment(site, 1, SECOND)
     assert first.gap is not None
     assert (first.gap.reason, first.gap.lost_until) == ("reset", first.first_at)
+    elsewhere = site.settings.staging.directory.rename(site.settings.staging.directory.with_name("elsewhere"))
+    assert complete_until_or_none(site.archive()) is None, "another host knows of the gap by the first sidecar"
+    shutil.rmtree(site.settings.staging.directory)
+    elsewhere.rename(site.settings.staging.directory)
     assert claim_gap(site.settings, "run-1") is not None
     assert claim_gap(site.settings, "run-2") is None, "asked for once"
     assert claim_gap(site.settings, "run-1") is not None, "a retry of the one that asked"

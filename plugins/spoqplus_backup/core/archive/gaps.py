@@ -6,10 +6,12 @@ Until then nothing behind the gap can be restored, whatever is archived, so the 
 import logging
 from datetime import datetime
 
-from spoqplus_backup.core.archive.area import Area
+from spoqplus_backup.core.archive.area import Area, TimelineRecord
+from spoqplus_backup.core.archive.known import catalogues
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.manifest import Gap, Model
+from spoqplus_backup.core.repository.binlogs import Timeline
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
 from spoqplus_backup.core.run import DATABASE
@@ -62,9 +64,27 @@ def claimed_gap(settings: Settings, run_id: str) -> OpenGap | None:
     return None
 
 
+def _found_again(
+    settings: Settings, connections: Connections, area: Area, server_id: int, timeline: str
+) -> TimelineRecord | None:
+    """What this area does not know of a timeline, by its first sidecar: another host may have opened it."""
+    for catalog in catalogues(settings, connections):
+        place = Timeline(server_id, timeline)
+        names = catalog.names(place)
+        if not names:
+            continue
+        first = catalog.load(place, names[0])
+        if first.gap is None:
+            return None
+        record = TimelineRecord(gap=first.gap, opened_at=first.archived_at, asked_by="another host")
+        area.write_timeline(server_id, timeline, record)
+        return record
+    return None
+
+
 def is_mended(settings: Settings, connections: Connections, area: Area, server_id: int, timeline: str) -> bool:
     """Whether what a timeline holds can be restored: it begins behind no gap, or a full backup was made since."""
-    record = area.timeline(server_id, timeline)
+    record = area.timeline(server_id, timeline) or _found_again(settings, connections, area, server_id, timeline)
     if record is None or record.mended_by is not None:
         return True
     for repository in open_repositories(settings, connections):

@@ -5,6 +5,7 @@ clock.
 """
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -28,7 +29,6 @@ _WITHOUT_CONTENT = frozenset(
 )
 _NO_SUCH_LOG = "Could not find first log file name"
 _CUT_OFF = "binlog truncated in the middle of event"
-_NO_SPACE = ("No space left on device", "Errcode: 28", "errno: 28", "OS errno 28")
 _FIRST_EVENT = re.compile(rb"^# at 4\n#(\d{6}) +(\d+:\d\d:\d\d) server id", re.MULTILINE)
 # Not RDS: no such table, or none that this login may read.
 _NOT_RDS = {1044, 1049, 1142, 1143, 1146, 1370}
@@ -154,14 +154,24 @@ def fetch(
         except ProcessError as error:
             cut_off = _CUT_OFF in error.stderr and target.exists()
             if not cut_off:
+                _refuse_full_disk(directory, log)
                 raise _explained(error, log.name, login) from error
     size = target.stat().st_size if target.exists() else 0
     if size != log.bytes and not cut_off:
+        _refuse_full_disk(directory, log)  # MariaDB's program does not say so and ends well
         raise BackupError(
             f"Of {log.name} came {size} bytes but the server {login.address} has {log.bytes}: try again; if it stays "
             "so, look at the server's disk."
         )
     return target
+
+
+def _refuse_full_disk(directory: Path, log: ServerLog) -> None:
+    written = sum(path.stat().st_size for path in directory.iterdir())
+    if shutil.disk_usage(directory).free < log.bytes - written:
+        raise DiskFullError(
+            f"No space left on the staging disk for {log.name}: free some or point `staging.directory` elsewhere."
+        )
 
 
 def _watch(child: Child, target: Path, stall_seconds: float, progress: Callable[[int], None]) -> str | None:
@@ -185,10 +195,6 @@ def _explained(error: ProcessError, name: str, login: DatabaseLogin) -> BackupEr
         return LogMissingError(
             f"The server {login.address} no longer has {name}: it was purged, or the logs were reset. Clear the task "
             "list_logs with everything downstream of it: it finds out what is there and names the gap."
-        )
-    if any(words in error.stderr for words in _NO_SPACE):
-        return DiskFullError(
-            f"No space left on the staging disk for {name}: free some or point `staging.directory` elsewhere."
         )
     if "Access denied" in error.stderr:
         return PermanentError(
