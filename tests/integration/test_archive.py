@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from spoqplus_backup.core.archive.area import Area
-from spoqplus_backup.core.archive.gaps import claim_gap, claimed_gap
+from spoqplus_backup.core.archive.gaps import claim_gap, claimed_gap, note_break
 from spoqplus_backup.core.archive.summary import ArchiveSummary
 from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
@@ -278,6 +278,22 @@ def test_logs_that_follow_by_number_but_not_by_gtid_are_a_gap(db: ProductionServ
     db.write()
     site.archive()
     assert archived(site) == {FIRST: ["1"], SECOND: ["2", "3"]}
+
+
+def test_changes_that_are_in_no_log_end_the_timeline_where_they_are_noted(db: ProductionServer, site: Site) -> None:
+    db.write()
+    site.archive()
+    db.write()
+    db.run("SET sql_log_bin = 0", "DELETE FROM ledger.entries")
+    note_break(site.settings, site.connections, "Production was restored from daily/20250101_030000.")
+    db.write()
+    gap = gap_of(site)
+    assert gap is not None
+    assert (gap.reason, gap.words) == ("history", "Production was restored from daily/20250101_030000.")
+    assert archived(site) == {FIRST: ["1", "2"], SECOND: ["3"]}
+    db.write()
+    site.archive()
+    assert archived(site) == {FIRST: ["1", "2"], SECOND: ["3", "4"]}
 
 
 def test_a_timeline_is_found_again_by_a_new_backup_host(db: ProductionServer, site: Site, tmp_path: Path) -> None:

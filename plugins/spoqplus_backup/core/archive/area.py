@@ -1,7 +1,7 @@
 """What the archive has on the backup host's disk, shared by all runs and keyed by log: complete or absent.
 
     <staging>/<site>/binlog/
-        lock  rotation.json  listing.json  status.json
+        lock  rotation.json  listing.json  status.json  known.json  chainbreak.json
         <server id>/<timeline>/timeline.json                 why the timeline was opened, and who was told of its gap
         <server id>/<timeline>/<log>/
             raw/<log>  raw/<log>.tables.json  fetched.json   written by fetch, the record last
@@ -108,6 +108,14 @@ class TimelineRecord(Model):
     mended_by: str | None = None
 
 
+class ChainBreak(Model):
+    """A place in a server's logs behind which they don't follow: `log` is the first one that begins anew."""
+
+    server_id: int
+    log: str
+    words: str
+
+
 class Status(Model):
     """What verify found last.."""
 
@@ -172,7 +180,15 @@ class Area:
         """What verify found last."""
         return self._read("status.json", Status)
 
-    def write(self, record: Rotation | Listing | Status) -> None:
+    def chain_break(self) -> ChainBreak | None:
+        """Where somebody said that the logs stop following."""
+        return self._read("chainbreak.json", ChainBreak)
+
+    def forget_break(self) -> None:
+        """A timeline was opened behind it."""
+        (self.path / "chainbreak.json").unlink(missing_ok=True)
+
+    def write(self, record: Rotation | Listing | Status | ChainBreak) -> None:
         """Keep a record, in place of the last one of its kind."""
         write_json(self.path / f"{type(record).__name__.lower()}.json", record)
 

@@ -6,11 +6,12 @@ Until then nothing behind the gap can be restored, whatever is archived, so the 
 import logging
 from datetime import datetime
 
-from spoqplus_backup.core.archive.area import Area, TimelineRecord
+from spoqplus_backup.core.archive.area import Area, ChainBreak, TimelineRecord
 from spoqplus_backup.core.archive.known import catalogues
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.manifest import Gap, Model
+from spoqplus_backup.core.mysql import binlog, server
 from spoqplus_backup.core.repository.binlogs import Timeline
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
@@ -62,6 +63,29 @@ def claimed_gap(settings: Settings, run_id: str) -> OpenGap | None:
         if record.asked_by == run_id:
             return OpenGap(server_id=server_id, timeline=timeline, opened_at=record.opened_at, gap=record.gap)
     return None
+
+
+def note_break(settings: Settings, connections: Connections, words: str) -> None:
+    """End the timeline here: the server was changed in a way that its logs don't hold, such as by a restore.
+
+    Call it when the change is done, before others write again: the logs behind begin a new timeline, and the archive
+    asks for a full backup. Nothing happens where no log was archived yet.
+
+    Args:
+        settings: the site.
+        connections: where its credentials are.
+        words: what was done, a sentence.
+
+    Raises:
+        BackupError: the server can't be reached.
+    """
+    area = Area(settings)
+    with area.locked(), server.connect(connections.database(settings.database.connection)) as connection:
+        facts = server.facts(connection)
+        if facts.log_bin:
+            binlog.rotate(connection)
+            current, _ = binlog.position(connection, facts.flavour)
+            area.write(ChainBreak(server_id=facts.server_id, log=current, words=words))
 
 
 def _found_again(

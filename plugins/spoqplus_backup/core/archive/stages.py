@@ -146,6 +146,7 @@ def open_timeline(area: Area, server_id: int, timeline: str, gap: Gap) -> None:
         return
     log.error("Gap in the binary logs: %s A new timeline %s of server %d is opened.", gap.words, timeline, server_id)
     area.write_timeline(server_id, timeline, TimelineRecord(gap=gap, opened_at=datetime.now(timezone.utc)))
+    area.forget_break()  # of the timeline that ended
 
 
 def _server(facts: server.ServerFacts, file: str, at: int) -> Server:
@@ -256,8 +257,8 @@ def _fetch_one(state: _Fetching, found: ListedLog) -> None:
         summary = read_log(raw)
         with raw.open("rb") as file:
             os.fsync(file.fileno())
-        if state.previous is not None and state.previous.gtids_after != summary.before:
-            _begin_timeline(state, found.name, summary.before)
+        if state.previous is not None and (gap := _gap_before(state, state.previous, found.name, summary.before)):
+            _begin_timeline(state, gap)
         fetched = _fetched(state, found, summary)
         write_json(raw_folder / f"{found.name}.tables.json", _tables(summary))
         write_json(partial / "fetched.json", fetched)
@@ -277,11 +278,19 @@ def _fetch_one(state: _Fetching, found: ListedLog) -> None:
     log.info("%s: %d bytes, %d transactions, %s", found.name, summary.bytes, summary.transactions, summary.closed)
 
 
-def _begin_timeline(state: _Fetching, name: str, before: str) -> None:
-    """The GTIDs don't follow: the log at hand is the first one of a new timeline."""
-    assert state.previous is not None  # noqa: S101 (the caller compared with it)
+def _gap_before(state: _Fetching, previous: Known, name: str, before: str) -> Gap | None:
+    """Why a log does not follow the one before it; None when it does."""
+    if previous.gtids_after != before:
+        return history_gap(previous, name, before)
+    noted = state.area.chain_break()
+    if noted is not None and (noted.server_id, noted.log) == (state.listing.server.id, name):
+        return Gap(reason="history", after=previous.name, lost_from=previous.last_at, words=noted.words)
+    return None
+
+
+def _begin_timeline(state: _Fetching, gap: Gap) -> None:
+    """The log at hand is the first one of a new timeline."""
     status = state.area.status()
-    gap = history_gap(state.previous, name, before)
     if gap.lost_from is None and status is not None:
         gap = gap.model_copy(update={"lost_from": status.recovery_point.last_event_at})
     state.timeline = next_timeline(state.timeline)
