@@ -27,7 +27,7 @@ from spoqplus_backup.core.repository.binlogs import log_number
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import PARTIAL, locked, read_json, write_json
 
-LOCK_SECONDS = 600.0  # another run's stage may fetch or send for a while
+LOCK_SECONDS = 1500.0  # another run's stage may fetch or send for a while
 FOLDER = "binlog"
 RAW = "raw"
 
