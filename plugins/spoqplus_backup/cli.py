@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from spoqplus_backup.core.archive.incremental import ref_problems
 from spoqplus_backup.core.connections import Connections, EnvironmentConnections
 from spoqplus_backup.core.crypto import generate_signing_key, key_fingerprint
 from spoqplus_backup.core.errors import BackupError, PermanentError, SettingsError
@@ -22,6 +23,7 @@ from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest, load_plan, make_plan, validate_request
 from spoqplus_backup.core.recovery.restore import fetch, load_set, safety_preflight, verify_restored
 from spoqplus_backup.core.repository.base import Repository
+from spoqplus_backup.core.repository.binlogs import BinlogCatalog
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
 from spoqplus_backup.core.repository.opener import open_repositories, open_repository
 from spoqplus_backup.core.run import BackupRun, StageSummary
@@ -158,12 +160,38 @@ def list_sets(options: argparse.Namespace) -> int:
 
 
 def _line(manifest: Manifest) -> str:
+    if manifest.binlog_range is not None:
+        return _incremental_line(manifest)
     names = ", ".join(component.name for component in manifest.components)
     took = human_seconds((manifest.finished_at - manifest.started_at).total_seconds())
     return (
         f"{manifest.name:<28}{human_bytes(manifest.stored_bytes):>12} of {human_bytes(manifest.raw_bytes):>10}  "
         f"{took:>12}  {manifest.server.flavour} {manifest.server.version}  {names}"
     )
+
+
+def _size(manifest: Manifest) -> str:
+    if manifest.binlog_range is not None:
+        stored, raw = _log_bytes(manifest)
+        return f"{human_bytes(stored)} stored, {human_bytes(raw)} of binary logs"
+    return f"{human_bytes(manifest.stored_bytes)} stored, {human_bytes(manifest.raw_bytes)} of SQL"
+
+
+def _log_bytes(manifest: Manifest) -> tuple[int, int]:
+    return sum(ref.stored_bytes for ref in manifest.binlogs), sum(ref.raw_bytes for ref in manifest.binlogs)
+
+
+def _incremental_line(manifest: Manifest) -> str:
+    stored, raw = _log_bytes(manifest)
+    return (
+        f"{manifest.name:<28}{human_bytes(stored):>12} of {human_bytes(raw):>10}  {_covers(manifest)}  "
+        f"{manifest.server.flavour} {manifest.server.version}  after {manifest.depends_on[0]}"
+    )
+
+
+def _covers(manifest: Manifest) -> str:
+    transactions = sum(ref.transactions for ref in manifest.binlogs)
+    return f"{len(manifest.binlogs)} logs, {transactions:,} transactions"
 
 
 def _find(options: argparse.Namespace, settings: Settings) -> tuple[list[tuple[Repository, Manifest]], int]:
@@ -202,13 +230,17 @@ def show_set(options: argparse.Namespace) -> int:
         "finished": f"{manifest.finished_at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
         "server": f"{manifest.server.flavour} {manifest.server.version}, id {manifest.server.id}",
         "coordinates": f"{at.file or '-'} {at.position or '-'} {at.gtid or ''}".strip(),
-        "size": f"{human_bytes(manifest.stored_bytes)} stored, {human_bytes(manifest.raw_bytes)} of SQL",
+        "size": _size(manifest),
         "encryption": f"{manifest.encryption.scheme} {' '.join(manifest.encryption.recipients)}".strip(),
         "previous": manifest.previous.id if manifest.previous else "-",
         "tools": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
     for name, value in facts.items():
         print(f"{name:<12}  {value}")
+    if manifest.binlog_range is not None:
+        _show_range(manifest, zone)
+    if (point := manifest.recovery_point) is not None and point.complete_until is not None:
+        print(f"complete      until {point.complete_until.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}")
     for component in manifest.components:
         rows = "" if component.rows is None else f", {component.rows:,} rows"
         counts = ", ".join(f"{count} {kind}" for kind, count in component.counts.model_dump().items() if count)
@@ -221,13 +253,25 @@ def show_set(options: argparse.Namespace) -> int:
     return 0
 
 
+def _show_range(manifest: Manifest, zone: ZoneInfo) -> None:
+    covered = manifest.binlog_range
+    assert covered is not None  # noqa: S101 (the caller looked)
+    start, end = covered.start, covered.end
+    print(f"follows       {covered.after_cadence}/{covered.after}, in timeline {covered.timeline}")
+    print(f"covers        {start.file}:{start.position} to {end.file}:{end.position}, {_covers(manifest)}")
+    for ref in manifest.binlogs:
+        times = [moment.astimezone(zone) for moment in (ref.first_at, ref.last_at) if moment is not None]
+        span = " to ".join(f"{moment:%Y-%m-%d %H:%M:%S}" for moment in times) or "nothing was written"
+        print(f"log           {ref.key}: {human_bytes(ref.stored_bytes)}, {ref.transactions:,} transactions, {span}")
+
+
 def verify_set(options: argparse.Namespace) -> int:
     """Print every object that is not as the signed manifest says."""
     settings = _settings(options)
     found, without = _find(options, settings)
     status = 1 if without else 0
     for repository, manifest in found:
-        problems = _damage(repository, manifest, read_back=options.read)
+        problems = _damage(repository, manifest, read_back=options.read) + _log_damage(settings, repository, manifest)
         try:
             if remark := _catalog(settings, repository).check_previous(manifest):
                 print(f"{repository.name}: note: {remark}")
@@ -235,11 +279,16 @@ def verify_set(options: argparse.Namespace) -> int:
             problems.append(str(error))
         for problem in problems:
             print(f"{repository.name}: {problem}")
-        size = human_bytes(manifest.stored_bytes)
+        size = human_bytes(manifest.stored_bytes + _log_bytes(manifest)[0])
         verdict = f"{len(problems)} problems" if problems else "good"
-        print(f"{repository.name}: {manifest.name}: {verdict} ({len(manifest.objects())} objects, {size})")
+        objects = len(manifest.objects()) + 2 * len(manifest.binlogs)  # each log has its index beside it
+        print(f"{repository.name}: {manifest.name}: {verdict} ({objects} objects, {size})")
         status = 1 if problems else status
     return status
+
+
+def _log_damage(settings: Settings, repository: Repository, manifest: Manifest) -> list[str]:
+    return ref_problems(BinlogCatalog(repository, settings.signing.public_key_files, settings.site), manifest)
 
 
 def _damage(repository: Repository, manifest: Manifest, *, read_back: bool) -> list[str]:

@@ -3,7 +3,9 @@
 Both catalogues have the same keys and the same `{fields}`; a test holds them to it.
 """
 
+from datetime import datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 Language = Literal["ko", "en"]
 
@@ -174,6 +176,91 @@ KOREAN: dict[str, str] = {
     "slack.safety_set": "안전 백업",
     "slack.more": "외 {count}건",
     "slack.rto": "복구 목표 {hours}시간",
+    # the archive of binary logs and the incremental backup
+    "stage.rotate": "로그 전환",
+    "stage.list_logs": "로그 목록",
+    "stage.full_backup": "전체 백업 요청",
+    "stage.check_chain": "연속성 확인",
+    "stage.publish_incremental": "증분 게시",
+    "group.archive": "바이너리 로그 보관",
+    "archive.dag": "{site} 바이너리 로그 보관",
+    "archive.description": (
+        "닫힌 바이너리 로그를 가져와 압축·암호화하고 모든 저장소에 올려, 잃을 수 있는 데이터를 한 시간 안으로 줄입니다."
+    ),
+    "incremental.dag": "{site} 증분 백업",
+    "incremental.description": (
+        "지난 백업 이후의 바이너리 로그를 모두 보관하고 빠짐없이 이어지는지 증명한 뒤 세트로 게시합니다."
+    ),
+    "help.archive.rotate": (
+        "**실패하면** 서버 접속과 권한(REPLICATION SLAVE, RELOAD 등), log_bin 설정을 확인하고 이 작업을 "
+        "clear 하세요. 서버의 로그는 절대 지우지 않으며, 다음 실행이 이어서 합니다."
+    ),
+    "help.archive.list_logs": (
+        "아직 보관하지 않은 로그를 찾고, 보관한 로그에 이어지는지 봅니다. **실패하면** 로그에 나온 서버나 "
+        "저장소의 접속을 확인하고 이 작업을 clear 하세요. 사이드카의 서명이 틀렸다면 누가 저장소에 썼는지 "
+        "먼저 알아내세요."
+    ),
+    "help.archive.fetch": (
+        "**실패하면** 로그에 mysqlbinlog의 마지막 말이 있습니다. 원인(네트워크, 디스크, 서버 중단)을 없애고 "
+        "이 작업을 clear 하면 남은 로그부터 이어 갑니다. 로그가 서버에 더 이상 없다면 list_logs를 clear "
+        "하세요."
+    ),
+    "help.archive.compress": (
+        "**실패하면** 대개 스테이징 디스크가 가득 찬 것입니다. 비우고 이 작업을 clear 하세요. 끝난 로그는 "
+        "다시 하지 않습니다."
+    ),
+    "help.archive.encrypt": (
+        "**실패하면** 설정의 수신자(공개 키)나 비밀번호 연결, 디스크를 확인하고 이 작업을 clear 하세요. 끝난 "
+        "로그에서 이어 갑니다."
+    ),
+    "help.archive.upload": (
+        "**실패하면** 로그에 어느 저장소인지 나옵니다. 다른 저장소에는 이미 올라갔고, 로그는 모든 저장소에 "
+        "갈 때까지 스테이징에 남습니다. 네트워크, 권한, 용량을 확인하고 이 작업을 clear 하거나 다음 실행을 "
+        "기다리세요."
+    ),
+    "help.archive.verify": (
+        "**실패하면** 로그에 빠졌거나 바뀐 오브젝트와 저장소가 나옵니다. upload 작업을 clear 하면 다시 "
+        "올리고 검증합니다. 서명이 틀렸다면 누가 저장소에 썼는지 먼저 알아내세요."
+    ),
+    "help.full_backup": (
+        "로그가 끊겼을 때만 일일 백업을 바로 시작하게 합니다. 끊기지 않았으면 건너뜁니다. **실패하면** 일일 "
+        "백업 DAG을 직접 실행하세요: 그때까지는 끊긴 뒤의 시점으로 복원할 수 없습니다."
+    ),
+    "help.check_chain": (
+        "**실패하면** 로그가 끊긴 것입니다: 로그에 이유와 복원할 수 없는 시간이 나옵니다. 고칠 수는 "
+        "없습니다. full_backup이 요청한 일일 백업이 초록색이 되는지 확인하고, 누가 왜 로그를 지우거나 "
+        "초기화했는지 알아내세요."
+    ),
+    "help.publish_incremental": (
+        "**실패하면** 로그에 없는 로그, 바뀐 사이드카, 또는 끊긴 곳이 나옵니다. 저장소에 쓸 수 없었던 "
+        "것이라면 고친 뒤 이 작업을 clear 하세요. 사슬이 끊긴 것이라면 일일 백업을 실행하세요."
+    ),
+    "form.component.binlog": "바이너리 로그",
+    "log.no_gap": "로그가 끊기지 않았으므로 전체 백업을 요청하지 않습니다.",
+    "log.full_backup": "로그가 끊겨 {dag}에 전체 백업을 요청합니다: {words}",
+    "log.nothing_to_tell": "알릴 것이 없어 Slack에 보내지 않습니다.",
+    "gap.unknown": "알 수 없음",
+    "error.gap": (
+        "바이너리 로그가 끊겼습니다: {words} {lost_from}부터 {lost_until}까지는 로그로 복원할 수 없고, "
+        "요청한 전체 백업이 끝날 때까지는 그 뒤도 복원할 수 없습니다."
+    ),
+    "slack.archive.failed": "❌ {site} 바이너리 로그 보관 실패",
+    "slack.archive.gap": "🚨 {site} 바이너리 로그가 끊겼습니다",
+    "slack.archive.late": "⏰ {site} 바이너리 로그 보관이 늦습니다",
+    "slack.archive.warned": "⚠️ {site} 바이너리 로그 보관: 새 주의 사항",
+    "slack.incremental.succeeded": "✅ {site} 증분 백업 완료",
+    "slack.incremental.nothing": "✅ {site} 증분 백업: 새로 쓰인 것 없음",
+    "slack.incremental.failed": "❌ {site} 증분 백업 실패",
+    "slack.gap": (
+        "{words}\n*복원할 수 없는 구간*: {lost_from} – {lost_until}\n전체 백업을 바로 요청했습니다. 그것이 "
+        "끝나야 다시 시점 복원을 할 수 있습니다."
+    ),
+    "slack.follows": "앞 백업",
+    "slack.covers": "담은 구간",
+    "slack.logs": "로그",
+    "slack.logs.amount": "로그 {logs}개, 트랜잭션 {transactions}개",
+    "slack.rpo": "측정된 RPO",
+    "slack.complete_until": "빠짐없이 보관된 시점",
 }
 
 ENGLISH: dict[str, str] = {
@@ -337,6 +424,96 @@ ENGLISH: dict[str, str] = {
     "slack.safety_set": "Safety backup",
     "slack.more": "and {count} more",
     "slack.rto": "objective {hours} h",
+    # the archive of binary logs and the incremental backup
+    "stage.rotate": "Rotate",
+    "stage.list_logs": "List logs",
+    "stage.full_backup": "Ask for a full backup",
+    "stage.check_chain": "Check the chain",
+    "stage.publish_incremental": "Publish the increment",
+    "group.archive": "Archive binary logs",
+    "archive.dag": "{site} binary log archive",
+    "archive.description": (
+        "Fetches closed binary logs, compresses, encrypts and sends them to all repositories: at most an "
+        "hour can be lost."
+    ),
+    "incremental.dag": "{site} incremental backup",
+    "incremental.description": (
+        "Archives the binary logs since the last backup, proves that they follow each other, and publishes "
+        "them as a set."
+    ),
+    "help.archive.rotate": (
+        "**When it fails** check the server's connection, the privileges (REPLICATION SLAVE, RELOAD, ...) "
+        "and log_bin, then clear this task. Nothing is ever purged on the server, and the next run goes on "
+        "anyway."
+    ),
+    "help.archive.list_logs": (
+        "Finds the logs that are not archived yet and whether they follow those that are. **When it fails** "
+        "check the server or the repository that its log names and clear this task. If a sidecar's signature "
+        "is wrong, find out first who wrote to the repository."
+    ),
+    "help.archive.fetch": (
+        "**When it fails** its log ends in mysqlbinlog's own words. Remove the cause (network, disk, a "
+        "server that was down) and clear this task: it goes on with what is missing. If the server no longer "
+        "has a log, clear list_logs."
+    ),
+    "help.archive.compress": (
+        "**When it fails** the staging disk is usually full. Make room and clear this task: finished logs are kept."
+    ),
+    "help.archive.encrypt": (
+        "**When it fails** check the recipients (public keys) or the password's connection, and the disk, "
+        "then clear this task: it goes on from the finished logs."
+    ),
+    "help.archive.upload": (
+        "**When it fails** its log names the repository. The others have the logs already, and a log stays "
+        "in staging until all have it. Check the network, the permissions and the space, then clear this "
+        "task or wait for the next run."
+    ),
+    "help.archive.verify": (
+        "**When it fails** its log names the missing or changed object and its repository. Clear upload: it "
+        "sends what is wrong again, and this task follows. If a signature is wrong, find out first who wrote "
+        "to the repository."
+    ),
+    "help.full_backup": (
+        "Starts the daily backup at once when logs are missing in between; otherwise it is skipped. **When "
+        "it fails** trigger the daily backup by hand: until it is done, no moment behind the gap can be "
+        "restored."
+    ),
+    "help.check_chain": (
+        "**When it fails** logs are missing in between: its log says why, and which times can't be restored. "
+        "It can't be mended. See that the daily backup which full_backup asked for becomes green, and find "
+        "out who purged or reset the logs."
+    ),
+    "help.publish_incremental": (
+        "**When it fails** its log names the missing log, the changed sidecar or the gap. If a repository "
+        "could not be written to, put that right and clear this task. If the chain is broken, trigger the "
+        "daily backup."
+    ),
+    "form.component.binlog": "Binary logs",
+    "log.no_gap": "No logs are missing: no full backup is asked for.",
+    "log.full_backup": "Logs are missing, so {dag} is asked for a full backup: {words}",
+    "log.nothing_to_tell": "There is nothing to tell: no message to Slack.",
+    "gap.unknown": "unknown",
+    "error.gap": (
+        "There is a gap in the binary logs: {words} From {lost_from} to {lost_until} nothing can be restored "
+        "by logs, and nothing behind it before the full backup is done that was asked for."
+    ),
+    "slack.archive.failed": "❌ {site} binary log archive failed",
+    "slack.archive.gap": "🚨 {site} has a gap in its binary logs",
+    "slack.archive.late": "⏰ {site} binary log archive is late",
+    "slack.archive.warned": "⚠️ {site} binary log archive: new warnings",
+    "slack.incremental.succeeded": "✅ {site} incremental backup complete",
+    "slack.incremental.nothing": "✅ {site} incremental backup: nothing new was written",
+    "slack.incremental.failed": "❌ {site} incremental backup failed",
+    "slack.gap": (
+        "{words}\n*Can't be restored*: {lost_from} – {lost_until}\nA full backup was asked for at once; "
+        "until it is done no later moment can be restored."
+    ),
+    "slack.follows": "Follows",
+    "slack.covers": "Covers",
+    "slack.logs": "Logs",
+    "slack.logs.amount": "{logs} logs, {transactions} transactions",
+    "slack.rpo": "Measured RPO",
+    "slack.complete_until": "Complete until",
 }
 
 CATALOGUE: dict[Language, dict[str, str]] = {"ko": KOREAN, "en": ENGLISH}
@@ -350,6 +527,11 @@ def text(language: Language, key: str, **fields: object) -> str:
 def component_label(language: Language, component: str) -> str:
     """A readable name for the strategy's components; a site's own keep the name it gave them."""
     return CATALOGUE[language].get(f"form.component.{component}", component)
+
+
+def local_time(moment: str, timezone: str) -> str:
+    """A time in ISO 8601, for people of a time zone: `2025-01-02 03:04:05 KST`."""
+    return f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(timezone)):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def duration(language: Language, seconds: float) -> str:

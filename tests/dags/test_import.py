@@ -6,19 +6,20 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 ReadDags = Callable[..., DagBag]
+DAGS = ("daily_backup", "incremental_backup", "binlog_archive", "restore")
 
 
 def test_all_dags_of_a_site_import(read_dags: ReadDags) -> None:
     bag = read_dags("")
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"spoqplus_daily_backup", "spoqplus_restore"}
+    assert set(bag.dags) == {f"spoqplus_{name}" for name in DAGS}
 
 
 def test_a_second_club_is_a_second_file(read_dags: ReadDags) -> None:
     repositories = "repositories: [{name: local, root: 'file:///backup/busan'}]"
     bag = read_dags("", f"site: busan\nlanguage: en\n{repositories}")
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"spoqplus_daily_backup", "spoqplus_restore", "busan_daily_backup", "busan_restore"}
+    assert set(bag.dags) == {f"{site}_{name}" for site in ("spoqplus", "busan") for name in DAGS}
     assert bag.dags["spoqplus_daily_backup"].dag_display_name == "spoqplus 일일 백업"
     assert bag.dags["busan_daily_backup"].dag_display_name == "busan daily backup"
 

@@ -49,6 +49,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     def write(site: str, **fields: Any) -> Path:
         content = {
             "site": site,
+            "schedules": {"binlog_archive": None, "incremental_backup": None},  # when a test says so
             "staging": {"directory": str(folder / site / "staging")},
             "encryption": {
                 "recipients": [first.recipient, second.recipient],

@@ -1,5 +1,6 @@
 """A site on throw-away servers, and its backups and restores made stage by stage, as the DAGs make them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 import yaml
 
 from spoqplus_backup.core import stages
-from spoqplus_backup.core.connections import ConnectionRecord, RecordConnections
+from spoqplus_backup.core.archive import delivery
+from spoqplus_backup.core.archive import stages as archive
+from spoqplus_backup.core.archive.summary import ArchiveSummary
+from spoqplus_backup.core.connections import ConnectionRecord, Connections, RecordConnections
 from spoqplus_backup.core.mysql.dump import dump
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.preflight import preflight
@@ -20,6 +24,15 @@ from spoqplus_backup.core.settings import Settings, load_settings
 from support.keys import age_pair, signing_pair
 from support.servers import MYSQL_DIRECTORY
 
+ARCHIVE_STAGES: dict[str, Callable[[Settings, Connections], ArchiveSummary]] = {
+    "rotate": archive.rotate,
+    "list_logs": archive.list_logs,
+    "fetch": archive.fetch,
+    "compress": archive.compress,
+    "encrypt": archive.encrypt,
+    "upload": delivery.upload,
+    "verify": delivery.verify,
+}
 PRODUCTION, TEST = "spoqplus_mysql", "spoqplus_test_mysql"
 
 
@@ -62,6 +75,14 @@ class Site:
         stages.compress(run, component)
         stages.encrypt(run, component)
         stages.upload(run, component)
+
+    def archive(self, *stages: str) -> ArchiveSummary:
+        """A run of the archive, or only these of its stages; what the last one told."""
+        summary = None
+        for stage in stages or ARCHIVE_STAGES:
+            summary = ARCHIVE_STAGES[stage](self.settings, self.connections)
+        assert summary is not None
+        return summary
 
     def back_up(self, cadence: str = "daily", **options: Any) -> Published:
         """A whole backup."""

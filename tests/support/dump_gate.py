@@ -55,6 +55,10 @@ class DumpGate:
             (directory / name).write_text(script)
             (directory / name).chmod(0o755)
 
+        binlog = shutil.which("mariadb-binlog")
+        assert binlog is not None, "There is no mariadb-binlog: apt-get install mariadb-client."
+        (directory / "mariadb-binlog").symlink_to(binlog)
+
     def close(self) -> None:
         """Let no dump begin."""
         self._closed.touch()

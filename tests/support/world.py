@@ -22,6 +22,7 @@ BUCKET = "spoqplus-backup"
 DATABASE_PASSWORD = "p4ss w0rd/of%the:database"
 S3_SECRET = "secret-key-of-the-bucket"
 DAILY, RESTORE = "spoqplus_daily_backup", "spoqplus_restore"
+ARCHIVE, INCREMENTAL = "spoqplus_binlog_archive", "spoqplus_incremental_backup"
 
 
 @dataclass

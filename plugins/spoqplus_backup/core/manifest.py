@@ -16,6 +16,7 @@ SIGNATURE = "manifest.json.sig"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SafeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Flavour = Literal["mariadb", "mysql"]
 Read = TypeVar("Read", bound=BaseModel)
 
@@ -256,7 +257,8 @@ class Manifest(Model):
     compression: Compression
     encryption: Encryption
     components: tuple[Component, ...]
-    depends_on: tuple[SafeName, ...] = ()
+    depends_on: tuple[SetName, ...] = ()
+    """The sets, as `<cadence>/<id>`, without which this one can't be restored."""
     previous: Previous | None = None
     binlogs: tuple[BinlogRef, ...] = ()
     binlog_range: BinlogRange | None = None

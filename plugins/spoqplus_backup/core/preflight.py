@@ -150,7 +150,7 @@ def claim_set_id(
         key = f"{cadence}/{set_id}/{MANIFEST}"
         if repository.stat(key) is None:
             if Staging(settings.staging.directory, settings.site, cadence, set_id).claim(
-                run_id, components or component_names(settings), chosen
+                run_id, component_names(settings) if components is None else components, chosen
             ):
                 return set_id
         elif Manifest.from_json(repository.read(key), key).run_id == run_id:

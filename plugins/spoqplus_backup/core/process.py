@@ -160,6 +160,10 @@ class Child:
             self.finish(reason=f"gave no byte for {stall_seconds:.0f} s and was ended")
         return os.readv(fd, [buffer])
 
+    def wait_for_output(self, seconds: float) -> bool:
+        """Wait until there is output to read, or its end; False when neither came in so many seconds."""
+        return _readable(self.stdout.fileno(), seconds)
+
     def signal_end(self) -> None:
         """Ask the program to end, without waiting for it."""
         if self._popen.poll() is None:

@@ -2,10 +2,12 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
 from spoqplus_backup import __version__
+from spoqplus_backup.core.archive.area import Area
 from spoqplus_backup.core.crypto import scheme_for, sign
 from spoqplus_backup.core.errors import BackupError, PermanentError
 from spoqplus_backup.core.manifest import (
@@ -18,15 +20,16 @@ from spoqplus_backup.core.manifest import (
     Manifest,
     Model,
     Previous,
+    RecoveryPoint,
     Server,
 )
-from spoqplus_backup.core.mysql.dump import read_record
+from spoqplus_backup.core.mysql.dump import DumpRecord, read_record
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.published import published_manifest
 from spoqplus_backup.core.repository.base import Repository
-from spoqplus_backup.core.repository.catalog import Catalog
+from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
-from spoqplus_backup.core.run import BackupRun
+from spoqplus_backup.core.run import DATABASE, BackupRun
 from spoqplus_backup.core.stages import sealed_parts
 from spoqplus_backup.core.staging import read_json, write_all, written_aside
 
@@ -73,13 +76,28 @@ def publish(run: BackupRun, warnings: tuple[str, ...] = ()) -> Published:
     if done is not None:
         log.info("The set %s was published already", done.name)
         return _published(run, done, repositories, catalog)
+    manifest = sign_and_store(run, repositories, lambda: _manifest(run, catalog, warnings))
+    result = _published(run, manifest, repositories, catalog)
+    run.staging.remove()
+    return result
+
+
+def sign_and_store(run: BackupRun, repositories: list[Repository], make: Callable[[], Manifest]) -> Manifest:
+    """Make a set's manifest, once, and write it with its signature to every repository.
+
+    A retry writes the same bytes: what `make` made lies in the staging area until the whole set is gone from there.
+
+    Raises:
+        PermanentError: there is no key to sign with.
+        BackupError: a repository can't be written to.
+    """
     if run.settings.signing.private_key_file is None:
         raise PermanentError(
             f"{run.settings.source}: signing.private_key_file is not set: make one with `spoqplus-backup keys`."
         )
     staged = run.staging.path / MANIFEST
-    if not staged.exists():  # a retry publishes the same bytes
-        content = _manifest(run, catalog, warnings).to_json()
+    if not staged.exists():
+        content = make().to_json()
         with written_aside(staged) as file:
             write_all(file, content)
     content = staged.read_bytes()
@@ -89,14 +107,26 @@ def publish(run: BackupRun, warnings: tuple[str, ...] = ()) -> Published:
         repository.put_bytes(f"{run.name}/{SIGNATURE}", signature)
         repository.put_bytes(f"{run.name}/{MANIFEST}", content)
         log.info("Published %s in %s", run.name, repository.url)
-    result = _published(run, manifest, repositories, catalog)
-    run.staging.remove()
-    return result
+    return manifest
+
+
+def encryption_used(run: BackupRun) -> Encryption:
+    """How a set of this run is encrypted, for its manifest."""
+    scheme = scheme_for(run.settings, run.connections)
+    return Encryption(
+        scheme=run.settings.encryption.scheme,
+        recipients=run.settings.encryption.recipients if scheme.name == "age" else (),
+    )
+
+
+def previous_of(run: BackupRun, catalog: Catalog) -> Previous | None:
+    """The set of the same cadence before a run's, as its manifest names it."""
+    before = catalog.newest_before(run.cadence, run.set_id)
+    return None if before is None else Previous(id=before.id, sha256=catalog.manifest_sha256(before))
 
 
 def _manifest(run: BackupRun, catalog: Catalog, warnings: tuple[str, ...]) -> Manifest:
     settings = run.settings
-    scheme = scheme_for(settings, run.connections)
     records = {name: read_record(run.staging.component(name)) for name in run.staging.components()}
     missing = [name for name, record in records.items() if record is None]
     if missing:
@@ -144,12 +174,10 @@ def _manifest(run: BackupRun, catalog: Catalog, warnings: tuple[str, ...]) -> Ma
         tools={tool: version for record in found.values() for tool, version in record.tools.items()}
         | {"spoqplus-backup": __version__},
         compression=Compression(level=settings.compression.level),
-        encryption=Encryption(
-            scheme=settings.encryption.scheme,
-            recipients=settings.encryption.recipients if scheme.name == "age" else (),
-        ),
+        encryption=encryption_used(run),
         components=tuple(components),
-        previous=_previous(run, catalog),
+        previous=previous_of(run, catalog),
+        recovery_point=_recovery_point(run, found.get(DATABASE)),
         warnings=warnings,
     )
 
@@ -160,9 +188,22 @@ def _stage_seconds(directory: Path) -> dict[str, float]:
     return {stage: round(content["seconds"], 3) for stage, content in found.items() if content}
 
 
-def _previous(run: BackupRun, catalog: Catalog) -> Previous | None:
-    before = catalog.newest_before(run.cadence, run.set_id)
-    return None if before is None else Previous(id=before.id, sha256=catalog.manifest_sha256(before))
+def _recovery_point(run: BackupRun, database: DumpRecord | None) -> RecoveryPoint | None:
+    """Everything up to the snapshot is in the set; the archive of binary logs may reach further."""
+    if database is None or run.cadence == SAFETY:  # a part of the databases is no point to recover to
+        return None
+    status = Area(run.settings).status()
+    archived = status.recovery_point if status else None
+    point = RecoveryPoint(
+        measured_at=datetime.now(timezone.utc),
+        last_event_at=archived.last_event_at if archived else None,
+        complete_until=max(
+            database.started_at,
+            archived.complete_until if archived and archived.complete_until else database.started_at,
+        ),
+    )
+    log.info("Recovery point: complete until %s, %.0f s ago", point.complete_until, point.seconds)
+    return point
 
 
 def _published(run: BackupRun, manifest: Manifest, repositories: list[Repository], catalog: Catalog) -> Published:

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -23,8 +24,10 @@ from typing import IO, Any
 from pydantic import BaseModel
 
 from spoqplus_backup.core.errors import BackupError, IntegrityError, disk_full
+from spoqplus_backup.core.process import check_cancelled
 
 PARTIAL = ".partial"
+LOCK_POLL_SECONDS = 0.2
 
 
 @contextlib.contextmanager
@@ -145,21 +148,31 @@ class Staging:
 
 
 @contextlib.contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold an exclusive lock that ends with the process.
+def locked(path: Path, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold an exclusive lock that ends with the process; `wait_seconds` is how long another may still hold it.
 
     Raises:
         BackupError: another live process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise BackupError(f"Another process (pid {holder}) works on {what}: wait for its end or end it.") from error
+        deadline = time.monotonic() + wait_seconds
+        while not _flock(file):
+            check_cancelled()
+            if time.monotonic() >= deadline:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise BackupError(f"Another process (pid {holder}) works on {what}: wait for its end or end it.")
+            time.sleep(LOCK_POLL_SECONDS)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _flock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

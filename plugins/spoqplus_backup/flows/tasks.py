@@ -24,15 +24,18 @@ def default_args(settings: Settings) -> dict[str, Any]:
     }
 
 
-def named(settings: Settings, stage: str) -> dict[str, Any]:
-    """The id of a stage's task, its name and its help in the site's language."""
+def named(settings: Settings, stage: str, group: str | None = None) -> dict[str, Any]:
+    """The id of a stage's task, its name and its help in the site's language.
+
+    `group` is that of tasks which share a stage's name with others but not its help.
+    """
     return {
         "task_id": stage,
         "task_display_name": text(settings.language, f"stage.{stage}"),
-        "doc_md": text(settings.language, f"help.{stage}"),
+        "doc_md": text(settings.language, f"help.{group}.{stage}" if group else f"help.{stage}"),
     }
 
 
-def stage(settings: Settings, name: str) -> dict[str, Any]:
+def stage(settings: Settings, name: str, group: str | None = None) -> dict[str, Any]:
     """`named`, and the site: what every operator of ours takes."""
-    return named(settings, name) | {"site": settings.site}
+    return named(settings, name, group) | {"site": settings.site}

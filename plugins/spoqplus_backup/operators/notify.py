@@ -10,6 +10,7 @@ from airflow.sdk.configuration import conf
 
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.messages import text
+from spoqplus_backup.operators.archive import GAP_KEY
 from spoqplus_backup.operators.base import ERROR_KEY, SiteOperator
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from spoqplus_backup.core.settings import Settings
     from spoqplus_backup.hooks import AirflowConnections
+    from spoqplus_backup.notifications.archive import Archived
     from spoqplus_backup.notifications.report import RunReport
     from spoqplus_backup.notifications.slack import Message
 
@@ -47,11 +49,15 @@ class NotifyOperator(SiteOperator):
         """What to say about this run."""
         raise NotImplementedError
 
+    def is_worth_telling(self, context: "Context", settings: "Settings", report: "RunReport") -> bool:
+        """Whether anybody wants to hear of this run."""
+        return True
+
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Tell first, then judge."""
         states = _states(context)
         report = _report(context, settings, states, succeeded=states.get(self.result_task_id) == "success")
-        sent = _tell(settings, self.message(context, report))
+        sent = self.is_worth_telling(context, settings, report) and _tell(settings, self.message(context, report))
         if not report.succeeded:
             tasks = ", ".join(failure.task for failure in report.failures) or self.result_task_id
             raise RunFailedError(text(settings.language, "error.run_failed", tasks=tasks))
@@ -96,6 +102,57 @@ class NotifyRestoreOperator(NotifyOperator):
         return restore_message(report, restored)
 
 
+class ArchiveNotifyOperator(NotifyOperator):
+    """Reports a run that archived binary logs.
+
+    :param verify_task_id: the task whose XCom holds the recovery point and the warnings.
+    :param check_task_id: the task whose XCom `gap` holds the gap that the run found.
+    """
+
+    template_fields: Sequence[str] = ("result_task_id", "verify_task_id", "check_task_id")
+
+    def __init__(self, *, verify_task_id: str, check_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.verify_task_id = verify_task_id
+        self.check_task_id = check_task_id
+
+    def archived(self, context: "Context") -> "Archived":
+        """What the run's tasks left in XCom."""
+        from spoqplus_backup.notifications.archive import Archived
+
+        pull = context["ti"].xcom_pull
+        return Archived(verified=pull(task_ids=self.verify_task_id), gap=pull(task_ids=self.check_task_id, key=GAP_KEY))
+
+
+class NotifyArchiveOperator(ArchiveNotifyOperator):
+    """Reports the archive of binary logs, but no success of which there is nothing to say: it runs 96 times a day."""
+
+    def is_worth_telling(self, context: "Context", settings: "Settings", report: "RunReport") -> bool:
+        archived = self.archived(context)
+        late = archived.is_late(settings.objectives.rpo_hours)
+        if not report.succeeded or archived.gap or late or archived.new_warnings:
+            return True
+        log.info("%s", text(settings.language, "log.nothing_to_tell"))
+        return False
+
+    def message(self, context: "Context", report: "RunReport") -> "Message":
+        from spoqplus_backup.notifications.archive import archive_message
+        from spoqplus_backup.sites import site
+
+        return archive_message(report, self.archived(context), site(self.site).objectives.rpo_hours)
+
+
+class NotifyIncrementalOperator(ArchiveNotifyOperator):
+    """Reports an incremental backup: from when to when, how many logs and transactions, and the measured RPO."""
+
+    def message(self, context: "Context", report: "RunReport") -> "Message":
+        from spoqplus_backup.notifications.archive import incremental_message
+        from spoqplus_backup.sites import site
+
+        published = context["ti"].xcom_pull(task_ids=self.result_task_id)
+        return incremental_message(report, self.archived(context), published, site(self.site).objectives.rpo_hours)
+
+
 def _states(context: "Context") -> Mapping[str, str | None]:
     ti = context["ti"]
     states: Mapping[str, str | None] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
@@ -116,6 +173,7 @@ def _report(
         language=settings.language,
         succeeded=succeeded,
         run_url=run_url,
+        timezone=settings.timezone,
         seconds=(datetime.now(timezone.utc) - (run.start_date or run.run_after)).total_seconds(),
         failures=tuple(
             Failure(

@@ -17,7 +17,10 @@ from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.process import output_of, secret_fd
 
 _PACKAGE = {"mariadb": "mariadb-client", "mysql": "mysql-client (MySQL's own, of the server's version)"}
+# Debian keeps MySQL's name of it in the package of MariaDB's server.
+_MARIADB_NAMES = {"mysqlbinlog": "mariadb-binlog"}
 _VERSION = re.compile(r"(?:Distrib|Ver|from) (\d+\.\d+\.\d+)")
+_OWN_VERSION = re.compile(r"Ver (\d+)\.(\d+) for")
 _MARIADB_VERSION = re.compile(r"(?:Distrib |from )?(\d+\.\d+\.\d+)-MariaDB")
 
 
@@ -36,31 +39,43 @@ class Program:
 
 
 def find(name: str, directory: Path | None, flavour: Flavour) -> Program:
-    """The program `name` (`mysqldump`, `mysql`) of the vendor that the server is of.
+    """The program `name` (`mysqldump`, `mysql`, `mysqlbinlog`) of the vendor that the server is of.
 
     Args:
-        name: MySQL's name of it; MariaDB's package has it under that name too.
+        name: MySQL's name of it; where MariaDB's client package has it under MariaDB's name alone, that is tried too.
         directory: where to look first; PATH after that.
         flavour: the server's.
 
     Raises:
         PermanentError: there is none, or it is the other vendor's.
     """
-    path = shutil.which(name, path=str(directory)) if directory else shutil.which(name)
+    names = [name, _MARIADB_NAMES[name]] if flavour == "mariadb" and name in _MARIADB_NAMES else [name]
+    path = next(
+        filter(None, (shutil.which(tried, path=str(directory) if directory else None) for tried in names)), None
+    )
     remedy = f"install {_PACKAGE[flavour]}, or point `database.client_directory` at the folder that holds it"
     if path is None:
         where = f"in {directory}" if directory else "on PATH"
         raise PermanentError(f"There is no {name} {where}: {remedy}.")
     text = output_of([path, "--version"], stall_seconds=20).decode("utf-8", "replace").strip()
-    mariadb = _MARIADB_VERSION.search(text)
-    version = mariadb or _VERSION.search(text)
-    if version is None:
+    program = _identified(path, text)
+    if program is None:
         raise PermanentError(f"{path} does not say its version ({text[:200]}): {remedy}.")
-    found: Flavour = "mariadb" if mariadb else "mysql"
-    if found != flavour:
-        raise PermanentError(f"{path} is a {found} program but the server is {flavour}: {remedy}.")
-    major, minor, patch = map(int, version[1].split("."))
-    return Program(path, found, (major, minor, patch))
+    if program.flavour != flavour:
+        raise PermanentError(f"{path} is a {program.flavour} program but the server is {flavour}: {remedy}.")
+    return program
+
+
+def _identified(path: str, text: str) -> Program | None:
+    """What a program is by what it says of its version; None when it does not tell."""
+    mariadb = _MARIADB_VERSION.search(text)
+    if version := mariadb or _VERSION.search(text):
+        major, minor, patch = map(int, version[1].split("."))
+        return Program(path, "mariadb" if mariadb else "mysql", (major, minor, patch))
+    if version := _OWN_VERSION.search(text):  # mysqlbinlog up to MariaDB 10.11 and MySQL 5.7 has its own
+        about = output_of([path, "--no-defaults", "--help"], stall_seconds=20).decode("utf-8", "replace")
+        return Program(path, "mariadb" if "MariaDB" in about else "mysql", (int(version[1]), int(version[2]), 0))
+    return None
 
 
 def refuse_older(program: Program, server_version: tuple[int, int, int]) -> None:

@@ -15,7 +15,9 @@ from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE, Manifest
 from spoqplus_backup.core.repository.base import Repository
 
 LATEST = "latest"
-SAFETY = "safety"  # cadence of what restores replaced: never meant by "latest" or by a day
+SAFETY = "safety"  # cadence of what restores replaced
+INCREMENTAL = "incremental"  # cadence of binary logs, which nobody restores alone
+NAMED_ONLY = frozenset({SAFETY, INCREMENTAL})  # never meant by "latest" or by a day
 
 _ID = re.compile(r"\d{8}_\d{6}")
 _DAY = re.compile(r"\d{8}")
@@ -54,7 +56,7 @@ class Catalog:
         return list(self._published(self._folders(cadence)))
 
     def latest(self, cadence: str | None = None) -> SetRef | None:
-        """The newest set; without a cadence, of all but `safety`."""
+        """The newest set; without a cadence, of all but `safety` and `incremental`."""
         return next(self._published(self._ordinary(cadence)), None)
 
     def newest_before(self, cadence: str, set_id: str) -> SetRef | None:
@@ -136,7 +138,7 @@ class Catalog:
             )
 
     def _ordinary(self, cadence: str | None) -> Iterator[SetRef]:
-        return (ref for ref in self._folders(cadence) if cadence is not None or ref.cadence != SAFETY)
+        return (ref for ref in self._folders(cadence) if cadence is not None or ref.cadence not in NAMED_ONLY)
 
     def _folders(self, cadence: str | None) -> list[SetRef]:
         cadences = self.repository.list_folders() if cadence is None else (cadence,)

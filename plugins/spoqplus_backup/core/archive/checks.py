@@ -1,0 +1,74 @@
+"""What the archive needs of a server, and what puts it at risk. Nothing is changed."""
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+
+from croniter import croniter  # type: ignore[import-untyped] # it ships no types
+
+from spoqplus_backup.core.errors import PermanentError
+from spoqplus_backup.core.manifest import Flavour
+from spoqplus_backup.core.mysql import binlog, server
+from spoqplus_backup.core.progress import human_seconds
+from spoqplus_backup.core.settings import Settings
+
+INTERVALS_KEPT = 4  # a server has to keep its logs for at least so many archive intervals
+FIRES_LOOKED_AT = 200  # of the schedule: two days of every quarter of an hour, half a year of daily
+
+# Any of a tuple will do.
+_NEEDED: Mapping[Flavour, tuple[tuple[str, ...], ...]] = {
+    "mysql": (("REPLICATION SLAVE",), ("REPLICATION CLIENT",), ("RELOAD",)),
+    "mariadb": (
+        ("REPLICATION SLAVE",),
+        ("BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"),
+        ("RELOAD",),
+    ),
+}
+
+
+def check_privileges(connection: server.Connection, flavour: Flavour) -> None:
+    """See that the login may close and read binary logs.
+
+    Raises:
+        PermanentError: it may not; says what to grant.
+    """
+    granted = server.privileges(connection).get("*.*", frozenset())
+    if granted & {"ALL PRIVILEGES", "ALL"}:
+        return
+    missing = [names[0] for names in _NEEDED[flavour] if not granted & set(names)]
+    if missing:
+        raise PermanentError(
+            f"The login {connection.login.user} lacks {', '.join(missing)} on *.*, without which binary logs can't be "
+            f"closed, listed and read. GRANT {', '.join(missing)} ON *.* TO it."
+        )
+
+
+def archive_interval(settings: Settings) -> float | None:
+    """The longest time between two runs of the archive's schedule, in seconds; None when it has none."""
+    cron = settings.schedules.binlog_archive
+    if cron is None:
+        return None
+    fires = croniter(cron, datetime(2025, 1, 1, tzinfo=timezone.utc))
+    moments = [fires.get_next(float) for _ in range(FIRES_LOOKED_AT)]
+    return float(max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False)))
+
+
+def retention_warnings(settings: Settings, connection: server.Connection) -> tuple[str, ...]:
+    """What could make the server remove a log before it is archived."""
+    found = []
+    interval = archive_interval(settings)
+    kept = binlog.retention_seconds(connection)
+    rds, hours = binlog.rds_retention_hours(connection)
+    if rds:
+        kept = None if hours is None else hours * 3600
+        if hours is None:
+            found.append(
+                "RDS keeps no binary logs: `binlog retention hours` is NULL, so a log may be gone before it is "
+                "archived. CALL mysql.rds_set_configuration('binlog retention hours', 24)."
+            )
+    if interval is not None and kept is not None and kept < INTERVALS_KEPT * interval:
+        found.append(
+            f"The server removes its binary logs after {human_seconds(kept)}, and the archive runs every "
+            f"{human_seconds(interval)}: after {INTERVALS_KEPT} runs that failed, logs would be lost. Let it keep "
+            "them for at least a day (binlog_expire_logs_seconds, on RDS `binlog retention hours`)."
+        )
+    return tuple(found)
