@@ -32,8 +32,9 @@ from spoqplus_backup.core.mysql import binlog, server
 from spoqplus_backup.core.progress import Progress, human_seconds
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.binlogs import SIDECAR, SIGNATURE, BinlogCatalog, Timeline, log_number
+from spoqplus_backup.core.sealing import SEALED
 from spoqplus_backup.core.settings import Settings
-from spoqplus_backup.core.stages import SEALED, STORE_THREADS, in_parallel
+from spoqplus_backup.core.stages import STORE_THREADS, in_parallel
 from spoqplus_backup.core.staging import PARTIAL, write_all, written_aside
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from spoqplus_backup.core.archive.checks import check_privileges, retention_warn
 from spoqplus_backup.core.archive.continuity import Present, decide, history_gap, next_timeline
 from spoqplus_backup.core.archive.known import Known, from_fetched, known_logs
 from spoqplus_backup.core.archive.summary import ArchiveSummary
-from spoqplus_backup.core.compression import PartRecord, compress_part, compressed_path, part_record, write_part_record
+from spoqplus_backup.core.compression import PartRecord, compress_part, compressed_path, part_record
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.cores import usable_cores
 from spoqplus_backup.core.crypto import scheme_for
@@ -32,8 +32,9 @@ from spoqplus_backup.core.mysql import binlog, client, server
 from spoqplus_backup.core.mysql.binlog_transactions import LogSummary, summarise
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.repository.binlogs import log_number
+from spoqplus_backup.core.sealing import is_sealed, seal_part, sealed_path
 from spoqplus_backup.core.settings import Settings
-from spoqplus_backup.core.stages import in_parallel, sealed_path
+from spoqplus_backup.core.stages import in_parallel
 from spoqplus_backup.core.staging import PARTIAL, sync_directory, write_json
 
 log = logging.getLogger(__name__)
@@ -376,14 +377,11 @@ def encrypt(settings: Settings, connections: Connections) -> ArchiveSummary:
         known, source = part_record(staged.directory, raw.name), compressed_path(staged.directory, raw.name)
         if known is None or not source.exists():
             raise _gone(source, staged)
-        size, digest = scheme.encrypt(source, sealed_path(staged.directory, raw.name, scheme))
-        record = known.model_copy(update={"sealed_bytes": size, "sealed_sha256": digest})
-        write_part_record(staged.directory, raw.name, record)
-        return record
+        return seal_part(staged.directory, raw.name, scheme, known)
 
     def finished(staged: Staged, raw: Path) -> PartRecord | None:
         record = part_record(staged.directory, raw.name)
-        if record is None or not _has_size(sealed_path(staged.directory, raw.name, scheme), record.sealed_bytes):
+        if record is None or not is_sealed(staged.directory, raw.name, scheme, record):
             return None
         compressed_path(staged.directory, raw.name).unlink(missing_ok=True)
         return record
