@@ -145,7 +145,8 @@ def count_up(server: SandboxServer, number: int, *, fresh: bool = True) -> None:
     connection = server.connect(autocommit=False)
     if fresh:
         rows(connection, "CREATE DATABASE app")
-        rows(connection, "CREATE TABLE app.counter (id INT PRIMARY KEY, n INT NOT NULL) AS SELECT 1 AS id, 0 AS n")
+        rows(connection, "CREATE TABLE app.counter (id INT PRIMARY KEY, n INT NOT NULL)")
+        rows(connection, "INSERT INTO app.counter VALUES (1, 0)")
         rows(connection, "CREATE TABLE app.plain (n INT)")
     rows(connection, "USE app")
     for _ in range(number):

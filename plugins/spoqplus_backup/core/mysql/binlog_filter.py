@@ -1,4 +1,4 @@
-"""Which transactions of a log a replay leaves out: those about accounts, those of other databases."""
+"""Which transactions of a log a replay leaves out: about accounts, of other databases, notes of earlier replays."""
 
 import re
 from collections.abc import Iterator
@@ -6,8 +6,9 @@ from typing import Literal
 
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction
+from spoqplus_backup.core.mysql.replay_marker import SCHEMA, noted_in
 
-Reason = Literal["accounts", "databases"]
+Reason = Literal["accounts", "databases", "notes"]
 
 _LEAD = r"(?:\s|/\*(?!!).*?\*/|--[^\n]*\n|#[^\n]*\n|/\*M?!\d*)*"
 _NAME = r"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\"|[^\s`\".,;()]+)"
@@ -89,10 +90,14 @@ def left_out(
     """
     if skip_accounts and manages_accounts(transaction):
         return "accounts"
-    if databases is None:
+    noted = noted_in(transaction)
+    if databases is None and not noted:
         return None
     found = touched(transaction)
-    if not found or found <= databases:
+    if noted and found == {SCHEMA}:
+        return "notes"
+    found -= {SCHEMA}
+    if databases is None or not found or found <= databases:
         return None
     if not found & databases:
         return "databases"

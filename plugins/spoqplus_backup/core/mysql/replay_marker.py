@@ -8,7 +8,10 @@ from typing import Literal
 
 from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.errors import PermanentError
+from spoqplus_backup.core.mysql import binlog_events as events
 from spoqplus_backup.core.mysql import server
+from spoqplus_backup.core.mysql.binlog_events import Event, Kind
+from spoqplus_backup.core.mysql.binlog_transactions import ROW_EVENTS, Transaction
 from spoqplus_backup.core.mysql.binlog_write import SAFE_LOG_NAME
 
 SCHEMA = "spoqplus_restore"
@@ -26,6 +29,31 @@ _CREATE = (
     "`state` CHAR(6) CHARACTER SET ascii NOT NULL, `log` VARCHAR(255) CHARACTER SET ascii NOT NULL, "
     "`place` BIGINT NOT NULL) ENGINE=InnoDB",
 )
+
+
+class Notes:
+    """Knows the notes of earlier replays among the events of a transaction: a server that was restored logged them."""
+
+    def __init__(self) -> None:
+        self._tables: set[int] = set()
+
+    def has(self, event: Event) -> bool:
+        """Whether an event is (part of) a note; asked for every event in order, of whose body 4 KiB do."""
+        if event.kind == Kind.TABLE_MAP:
+            number, database, _ = events.table_of(event)
+            (self._tables.add if database == SCHEMA else self._tables.discard)(number)
+            return number in self._tables
+        if event.kind in ROW_EVENTS:
+            return events.rows_table(event) in self._tables
+        if event.kind in (Kind.QUERY, Kind.QUERY_COMPRESSED):
+            return events.query(event).text.startswith(f"UPDATE {_FULL} ")
+        return False
+
+
+def noted_in(transaction: Transaction) -> bool:
+    """Whether a transaction holds a note of a replay."""
+    changed = any(database == SCHEMA for database, _ in transaction.changes)
+    return changed or any(SCHEMA in text for _, text in transaction.statements)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.mysql import replay_marker as markers
-from spoqplus_backup.core.mysql.binlog_events import HEADER_BYTES, Kind, unpack_header
+from spoqplus_backup.core.mysql.binlog_events import HEADER_BYTES, Event, Kind, unpack_header
 from spoqplus_backup.core.mysql.binlog_write import mariadb_begin, payload_events, query_event
 from spoqplus_backup.core.mysql.gtid import MariaDbGtid
 from spoqplus_backup.core.recovery.replay_logs import MAGIC_BYTES, Found, OpenLog
@@ -21,7 +21,18 @@ Nature = Literal["atomic", "statement", "prepare", "create", "loose"]
 
 COPY_BYTES = 1 << 20
 BUFFER_BYTES = 1 << 18
+HEAD_BYTES = 4096  # of an event that is looked at
+_PAYLOAD = Kind.TRANSACTION_PAYLOAD
 _CREATE = re.compile(r"\s*CREATE\b", re.IGNORECASE)
+
+
+def _kind(found: Found, at: int) -> int:
+    return found.log.read(at + 4, at + 5)[0]
+
+
+def _event(content: bytes) -> Event:
+    timestamp, kind, server_id, length, _, flags = unpack_header(content)
+    return Event(kind, timestamp, server_id, 0, length, flags, content[HEADER_BYTES : HEADER_BYTES + HEAD_BYTES])
 
 
 def nature(found: Found) -> Nature:
@@ -33,12 +44,12 @@ def nature(found: Found) -> Nature:
     transaction = found.transaction
     if transaction.commit_start is None:
         return "statement"
-    (kind,) = found.log.read(transaction.commit_start + 4, transaction.commit_start + 5)
+    kind = _kind(found, transaction.commit_start)
     if kind == Kind.XA_PREPARE:
         return "prepare"
     if any(_CREATE.match(text) for _, text in transaction.statements):
         return "create"
-    return "atomic" if kind in (Kind.XID, Kind.TRANSACTION_PAYLOAD) else "loose"
+    return "atomic" if kind in (Kind.XID, _PAYLOAD) else "loose"
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class Feed:
         if self._notes.gtids == "kept":
             if found.transaction.gtid is None:
                 raise PermanentError(f"The transaction {found} has no GTID, others of these logs have: restore anew.")
-            self._copy(found, found.transaction.start, found.transaction.end)
+            self._as_it_is(found)
         elif nature(found) == "atomic":
             self._atomic(found)
         else:
@@ -96,23 +107,37 @@ class Feed:
             self._write(bytes(self._buffer))
             self._buffer.clear()
 
+    def _as_it_is(self, found: Found) -> None:
+        start, commit = found.transaction.start, found.transaction.commit_start
+        if commit is not None and markers.noted_in(found.transaction) and _kind(found, commit) == _PAYLOAD:
+            self._copy(found, start, commit)
+            self._payload(found, None)
+        else:
+            self._copy(found, start, found.transaction.end)
+
     def _atomic(self, found: Found) -> None:
         transaction = found.transaction
         commit = transaction.commit_start or transaction.start
         start = self._head(found)
         note = markers.update(self._notes.key, "done", found.log.name, transaction.end)
         self._copy(found, start, commit)
-        last = found.log.read(commit, commit + HEADER_BYTES)
-        if unpack_header(last)[1] == Kind.TRANSACTION_PAYLOAD:
-            waiting = b""
-            for inner in payload_events(found.log.event_at(commit).body, checksums=found.log.checksums):
-                self._put(waiting)
-                waiting = inner
-            self._query(found, note)
-            self._put(waiting)
+        if _kind(found, commit) == _PAYLOAD:
+            self._payload(found, note)
         else:
             self._query(found, note)
             self._copy(found, commit, transaction.end)
+
+    def _payload(self, found: Found, note: str | None) -> None:
+        """A compressed transaction as its events, the note before the last one, which commits it."""
+        notes, waiting = markers.Notes(), b""
+        body = found.log.event_at(found.transaction.commit_start or 0).body
+        for inner in payload_events(body, checksums=found.log.checksums):
+            if not notes.has(_event(inner)):
+                self._put(waiting)
+                waiting = inner
+        if note is not None:
+            self._query(found, note)
+        self._put(waiting)
 
     def _head(self, found: Found) -> int:
         """Begin a transaction that gets a GTID of the target's own; returns where its other events begin.
@@ -146,6 +171,18 @@ class Feed:
         self._put(query_event(text, timestamp, server_id, checksums=found.log.checksums))
 
     def _copy(self, found: Found, start: int, end: int) -> None:
+        """Events of the log as they are, without the notes of an earlier replay."""
+        if not markers.noted_in(found.transaction):
+            self._copy_bytes(found, start, end)
+            return
+        notes = markers.Notes()
+        while start < end:
+            length = self._length(found, start)
+            if not notes.has(_event(found.log.read(start, start + min(length, HEAD_BYTES)))):
+                self._copy_bytes(found, start, start + length)
+            start += length
+
+    def _copy_bytes(self, found: Found, start: int, end: int) -> None:
         while start < end:
             behind = min(end, start + COPY_BYTES)
             self._put(found.log.read(start, behind))
