@@ -24,7 +24,6 @@ from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql import client, server
 from spoqplus_backup.core.mysql import replay_marker as markers
 from spoqplus_backup.core.mysql.binlog_filter import kind_of_statement, left_out
-from spoqplus_backup.core.mysql.binlog_transactions import Transactions
 from spoqplus_backup.core.mysql.gtid import GtidSet, MySqlGtid
 from spoqplus_backup.core.process import Child, ProcessError, find_program
 from spoqplus_backup.core.progress import EVERY_SECONDS, human_bytes
@@ -34,6 +33,7 @@ from spoqplus_backup.core.recovery.replay_logs import (
     OpenLog,
     Replay,
     check,
+    mysql_gtids,
     transactions,
     whole_statements,
 )
@@ -146,30 +146,13 @@ def _decide(job: Replay, login: DatabaseLogin, flavour: Flavour) -> markers.Gtid
     with server.connect(login) as connection:
         mode = connection.value("SELECT @@GLOBAL.gtid_mode")
         executed = GtidSet.parse(str(connection.value("SELECT @@GLOBAL.gtid_executed")))
-    wanted = _gtids_of(job)
+    _, wanted = mysql_gtids(job)
     if mode == "ON" and wanted and wanted.subtract(executed) == wanted:
         log.info("replay: the target has none of these GTIDs (%s) and keeps them", wanted)
         return "kept"
     why = f"the target's gtid_mode is {mode}" if mode != "ON" else "it has some of them, or the logs have none"
     log.info("replay: transactions get GTIDs of the target's own: %s", why)
     return "own"
-
-
-def _gtids_of(job: Replay) -> GtidSet:
-    """The GTIDs from start to stop, out of the first and the last log alone; empty when there are anonymous ones."""
-    before, after = GtidSet(), GtidSet()
-    for path, found, until in ((job.logs[0], before, job.start), (job.logs[-1], after, job.stop)):
-        with path.open("rb") as file:
-            read = Transactions(file.read, str(path))
-            for transaction in read:
-                if until is not None and transaction.end > until:
-                    break
-                if isinstance(transaction.gtid, MySqlGtid):
-                    found.add(transaction.gtid)
-                elif found is after or transaction.start >= job.start:
-                    return GtidSet()
-            found.update(GtidSet.parse(read.before))
-    return after.subtract(before)
 
 
 # ---- the two programs -----------------------------------------------------------------------------------------------

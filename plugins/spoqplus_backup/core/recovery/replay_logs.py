@@ -9,6 +9,7 @@ from spoqplus_backup.core.errors import IntegrityError, PermanentError
 from spoqplus_backup.core.mysql import binlog_events as events
 from spoqplus_backup.core.mysql.binlog_events import CHECKSUM_BYTES, HEADER_BYTES, Event, unpack_header
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transactions
+from spoqplus_backup.core.mysql.gtid import GtidSet, MySqlGtid
 from spoqplus_backup.core.process import check_cancelled
 
 MAGIC_BYTES = 4
@@ -138,6 +139,37 @@ def _between(opened: OpenLog, start: int, stop: int | None) -> Iterator[Found]:
 def _check_next(read: Transactions, path: Path, following: Path) -> None:
     if read.next_log is not None and read.next_log != following.name:
         raise IntegrityError(f"{path.name} goes on in {read.next_log}, not in {following.name}: a log is missing.")
+
+
+def last_transaction(job: Replay) -> Found | None:
+    """The last one before the stop, of whose log only places may be asked; reads the last log that has any."""
+    for path in reversed(job.logs):
+        last: Found | None = None
+        for found in transactions(job, path.name, job.start if path == job.logs[0] else 0):
+            last = found if isinstance(found, Found) else last
+        if last is not None:
+            return last
+    return None
+
+
+def mysql_gtids(job: Replay) -> tuple[GtidSet, GtidSet]:
+    """The GTIDs before the start and those from start to stop, out of the first and the last log alone.
+
+    The second set is empty when one of these two logs has a transaction without a GTID.
+    """
+    before, after = GtidSet(), GtidSet()
+    for path, found, until in ((job.logs[0], before, job.start), (job.logs[-1], after, job.stop)):
+        with path.open("rb") as file:
+            read = Transactions(file.read, str(path))
+            for transaction in read:
+                if until is not None and transaction.end > until:
+                    break
+                if isinstance(transaction.gtid, MySqlGtid):
+                    found.add(transaction.gtid)
+                elif found is after and not (path == job.logs[0] and transaction.start < job.start):
+                    return before, GtidSet()
+            found.update(GtidSet.parse(read.before))
+    return before, after.subtract(before)
 
 
 def whole_statements(found: Found) -> Sequence[str]:
