@@ -241,7 +241,8 @@ class _Run:
                 self._prepare_mariadb(connection, again=again)
             connection.rows(self._names.start)
             self.result.last = self.result.last or self.last()  # while the server works
-            self._wait(running, connection)
+            if self.result.last is not None:
+                self._wait(running, connection, self.result.last)
             connection.rows(self._names.stop)
             self._verify(connection, wanted)
             connection.rows(self._names.reset)
@@ -316,8 +317,9 @@ class _Run:
     def _status(self, connection: server.Connection) -> dict[str, Any]:
         return connection.named_row(self._names.status)
 
-    def _wait(self, running: SandboxServer, connection: server.Connection) -> None:
-        total = len(self._job.logs)
+    def _wait(self, running: SandboxServer, connection: server.Connection, last: Applied) -> None:
+        """Wait until all is committed: the position that a server tells is behind the last transaction then."""
+        end = (self._job.names.index(last.log) + 1, last.place)
         told = time.monotonic()
         while True:
             check_cancelled()
@@ -331,7 +333,7 @@ class _Run:
             if status["Last_SQL_Errno"] or status[self._names.running] != "Yes":
                 raise self._stopped(connection, status)
             number, place = int(str(status["Relay_Log_File"]).rpartition(".")[2]), int(status["Relay_Log_Pos"])
-            if number > total:
+            if (number, place) >= end:
                 return
             if time.monotonic() - told >= EVERY_SECONDS:
                 told = time.monotonic()
