@@ -93,6 +93,11 @@ def write_everything(server: SandboxServer) -> None:
     run("ALTER TABLE u ADD COLUMN b INT DEFAULT 7")
     run("CREATE VIEW v AS SELECT id FROM t")
     run("RENAME TABLE u TO w")
+    daily = "ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01'"
+    run(f"CREATE DEFINER = nobody@`10.%` EVENT awake {daily} DO DELETE FROM t -- DISABLE")
+    run(f"CREATE EVENT asleep {daily} DISABLE COMMENT 'ENABLE it' DO DELETE FROM t")
+    run(f"CREATE EVENT app.tired {daily} DO DELETE FROM t")
+    run("ALTER EVENT tired DISABLE")
     run("FLUSH BINARY LOGS")
     run("INSERT INTO w (a) VALUES (2)")
     if mariadb:
