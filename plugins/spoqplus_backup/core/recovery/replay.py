@@ -57,6 +57,8 @@ _TWICE_IS_NOT_ONCE = re.compile(
     r"|\b(?:INSERT|UPDATE|DELETE|REPLACE|LOAD|CALL)\s",
     re.IGNORECASE | re.DOTALL,
 )
+_PROGRAM = re.compile(r".*?\b(?:PROCEDURE|FUNCTION|TRIGGER|EVENT|PACKAGE|VIEW)\b", re.IGNORECASE | re.DOTALL)
+_COMMENT = re.compile(r"#|--|/\*")
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def replay(
     marker = markers.begin(login, options.key, first, binary_log=options.binary_log)
     if marker != first:
         log.info("replay: an earlier try came to %s:%d (%s)", marker.log, marker.place, marker.state)
+    session.comments = _survey(job, marker, options)
     if marker.state == "intent":
         marker = _settle(job, session, marker)
     return _Run(job, session, marker).run()
@@ -155,6 +158,26 @@ def _decide(job: Replay, login: DatabaseLogin, flavour: Flavour) -> markers.Gtid
     return "own"
 
 
+def _survey(job: Replay, marker: markers.Marker, options: Options) -> bool:
+    """Read everything once, before the first statement; returns whether the client has to keep comments.
+
+    It keeps those of stored programs only together with all that mysqlbinlog writes for people, which it sends to the
+    server, too, and which takes as long again as the transactions.
+
+    Raises:
+        PermanentError, IntegrityError: a log is damaged or missing, or holds what can't be replayed as asked.
+    """
+    comments = False
+    for found in transactions(job, marker.log, marker.place):
+        if isinstance(found, OpenLog):
+            continue
+        transaction = found.transaction
+        left_out(transaction, skip_accounts=options.skip_accounts, databases=options.databases, where=str(found))
+        if not comments and transaction.commit_start is None:
+            comments = any(_PROGRAM.match(text) and _COMMENT.search(text) for text in whole_statements(found))
+    return comments
+
+
 # ---- the two programs -----------------------------------------------------------------------------------------------
 
 
@@ -165,6 +188,7 @@ class _Session:
         self.login = login
         self.options = options
         self.flavour = flavour
+        self.comments = True
         self._binlog = find_mysqlbinlog(flavour, directory)
         self._client = client.find("mysql", directory, flavour)
 
@@ -204,7 +228,13 @@ class _Session:
     @contextlib.contextmanager
     def _mysql(self, source: int) -> Iterator[Child]:
         settings = f"SET SESSION sql_log_bin = {int(self.options.binary_log)}, wait_timeout = 86400"
-        argv = ["--binary-mode", "--comments", "--batch", "--default-character-set=utf8mb4", "--local-infile=1"]
+        argv = [
+            "--comments" if self.comments else "--skip-comments",
+            "--binary-mode",
+            "--batch",
+            "--default-character-set=utf8mb4",
+            "--local-infile=1",
+        ]
         argv += ["--max-allowed-packet=1G", f"--init-command={settings}"]
         with (
             client.logged_in(self._client, self.login) as (login, fds),
