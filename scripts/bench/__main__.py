@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import cache, cutting, orchestration, report
+from bench import cache, cutting, orchestration, replay, report
 from bench.contest import (
     BACKUP_PEERS,
     BUCKET_OF,
@@ -26,7 +26,7 @@ from bench.contest import (
 from bench.measure import BenchError
 from bench.world import PROJECT, World, make_world, say
 
-CASES = ("backup", "restore", "memory", "cutter", "orchestration")
+CASES = ("backup", "restore", "memory", "cutter", "orchestration", "replay")
 CONTESTS = {"backup": (backup_case, BACKUP_PEERS), "restore": (restore_case, RESTORE_PEERS)}
 ORCHESTRATION_RUNS = 3
 MEMORY_SHARE = 4
@@ -70,6 +70,10 @@ def _case(world: World, case: str, options: argparse.Namespace) -> Sequence[repo
         results = _contest(world, case, options)
         print(f"\n{report.contest_table(case, world.megabytes, results)}\n\n{report.steps(results)}\n", flush=True)
         return list(report.contest_rows(case, results))
+    if case == "replay":
+        rows = list(replay.rows(world, options.runs))
+        print(f"\n{replay.table(rows)}\n", flush=True)
+        return rows
     if case == "memory":
         return _memory(world, options)
     if case == "cutter":

@@ -62,6 +62,16 @@ class Connection:
             except self._error as error:
                 raise self._refused(statement, error) from error
 
+    def named_row(self, statement: str) -> dict[str, Any]:
+        """The first row by the names of its columns; empty when there is none."""
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(statement)
+                row = cursor.fetchone()
+                return dict(zip((column[0] for column in cursor.description), row, strict=True)) if row else {}
+            except self._error as error:
+                raise self._refused(statement, error) from error
+
     def execute(self, statement: bytes) -> None:
         """Run one statement that returns no rows, as it is."""
         try:
