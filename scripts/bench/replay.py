@@ -23,9 +23,10 @@ from bench.measure import BenchError
 from bench.world import PROJECT, World, content, say
 from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.manifest import Flavour
+from spoqplus_backup.core.mysql import client
 from spoqplus_backup.core.mysql.sandbox import SandboxServer, ServerPrograms, stop_leftover
 from spoqplus_backup.core.recovery.applier import apply_logs
-from spoqplus_backup.core.recovery.replay import Options, Replay, find_mysqlbinlog, replay
+from spoqplus_backup.core.recovery.replay import Options, Replay, replay
 
 TRANSACTIONS = 40_000
 WRITERS = 4
@@ -164,13 +165,13 @@ def _pipe(
 ) -> float:
     with _target(world, flavour) as (_, start), start(server) as target:
         world.clean()
-        client = str((_client(flavour) or Path("/usr/bin")) / "mysql")
+        reading, applying = (client.find(name, _client(flavour), flavour).path for name in ("mysqlbinlog", "mysql"))
         started = time.monotonic()
         binlog = subprocess.Popen(
-            [find_mysqlbinlog(flavour, _client(flavour)), "--no-defaults", *options, *map(str, logs)],
+            [reading, "--no-defaults", *options, *map(str, logs)],
             stdout=subprocess.PIPE,
         )
-        mysql = [client, "--no-defaults", f"--socket={target.socket}", "--user=root", "--binary-mode"]
+        mysql = [applying, "--no-defaults", f"--socket={target.socket}", "--user=root", "--binary-mode"]
         subprocess.run(mysql, stdin=binlog.stdout, check=True)
         if binlog.wait():
             raise BenchError(f"mysqlbinlog ended with status {binlog.returncode}.")

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import select
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from spoqplus_backup.core.mysql import client, server
 from spoqplus_backup.core.mysql import replay_marker as markers
 from spoqplus_backup.core.mysql.binlog_filter import kind_of_statement, left_out
 from spoqplus_backup.core.mysql.gtid import GtidSet, MySqlGtid
-from spoqplus_backup.core.process import Child, ProcessError, find_program
+from spoqplus_backup.core.process import Child, ProcessError
 from spoqplus_backup.core.progress import EVERY_SECONDS, human_bytes
 from spoqplus_backup.core.recovery.replay_feed import Feed, Nature, Notes, nature
 from spoqplus_backup.core.recovery.replay_logs import (
@@ -96,19 +95,6 @@ class ReplayResult:
     seconds: float = 0.0
     last: Applied | None = None
     skipped: list[str] = field(default_factory=list)
-
-
-def find_mysqlbinlog(flavour: Flavour, directory: Path | None) -> str:
-    """The vendor's mysqlbinlog. MariaDB's client package has it as mariadb-binlog only.
-
-    Raises:
-        PermanentError: there is none; says what to install.
-    """
-    if flavour == "mysql":
-        return client.find("mysqlbinlog", directory, flavour).path
-    path = str(directory) if directory else None
-    found = shutil.which("mariadb-binlog", path=path) or shutil.which("mysqlbinlog", path=path)
-    return found or find_program("mariadb-binlog", "mariadb-client")
 
 
 def replay(
@@ -189,7 +175,7 @@ class _Session:
         self.options = options
         self.flavour = flavour
         self.comments = True
-        self._binlog = find_mysqlbinlog(flavour, directory)
+        self._binlog = client.find("mysqlbinlog", directory, flavour).path
         self._client = client.find("mysql", directory, flavour)
 
     @contextlib.contextmanager
