@@ -205,6 +205,10 @@ class GtidState:
         """The last sequence number that a server wrote in a domain; 0 when it wrote none."""
         return self._last.get((domain, server), 0)
 
+    def entries(self) -> list[MariaDbGtid]:
+        """For each domain and server the last transaction."""
+        return [MariaDbGtid(domain, server, last) for (domain, server), last in sorted(self._last.items())]
+
     def continues(self, earlier: "GtidState") -> bool:
         """Whether this is the state that another log ended with; domains may have been deleted in between."""
         return all(earlier._last.get(key) == last for key, last in self._last.items())
