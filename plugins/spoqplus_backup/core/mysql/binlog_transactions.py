@@ -56,8 +56,11 @@ class Transaction:
     """Where the event that commits it lies; None for a statement that commits by itself."""
     statements: list[tuple[str, str]] = field(default_factory=list)
     """Database and text (its beginning) of statements, and of those that made rows where the log holds them."""
+    queries: list[tuple[str, str]] = field(default_factory=list)
+    """Of `statements` those that are to be executed; the others are remarks about rows."""
     changes: dict[tuple[str, str], dict[Change, int]] = field(default_factory=dict)
-    """For each table how many events of which kind; a statement counts for its default database's table ''."""
+    """For each table how many events of which kind; a statement between BEGIN and COMMIT counts for its default
+    database's table ''."""
     rows: dict[tuple[str, str], dict[Change, int | None]] = field(default_factory=dict)
     """For each table how many rows, when they are counted; None where a type is not known."""
 
@@ -172,6 +175,8 @@ class Transactions:
     def _finish(self, transaction: Transaction, event: Event, *, commits: bool) -> Transaction:
         transaction.end = event.end
         transaction.commit_start = event.start if commits else None
+        if not commits:  # the summary counts those by themselves
+            transaction.changes = {name: counts for name, counts in transaction.changes.items() if name[1]}
         if not self._precise:
             transaction.at = event.at
         match self._state, transaction.gtid:
@@ -199,7 +204,8 @@ class Transactions:
         elif event.kind in _QUERIES:
             statement = events.query(event)
             if not _BOUNDARY.match(statement.text):
-                transaction.statements.append((statement.database, statement.text[: self._characters]))
+                transaction.queries.append((statement.database, statement.text[: self._characters]))
+                transaction.statements.append(transaction.queries[-1])
                 counts = transaction.changes.setdefault((statement.database, ""), {})
                 counts["statement"] = counts.get("statement", 0) + 1
         elif event.kind in _COMMENTS:
