@@ -61,6 +61,12 @@ class Statement:
     objects: tuple[Name, ...] = ()
     known: bool = True
     """Whether these are all that it changes."""
+    made: tuple[Name, ...] = ()
+    """Of `tables` and `objects` those that are there afterwards and were not before."""
+    accounts: tuple[str, ...] = ()
+    """Accounts that a statement about accounts names, as `'user'@'host'`."""
+    makes_accounts: bool = False
+    """Whether it is a CREATE USER or CREATE ROLE that fails when they are there."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def parse(database: str, text: str) -> Statement:
     tokens = _tokens(text)
     first = tokens[0].text.upper() if tokens and not tokens[0].quoted else ""
     if first in ("GRANT", "REVOKE") or (first == "SET" and any(token.is_word("PASSWORD", "ROLE") for token in tokens)):
-        return Statement("account")
+        return Statement("account", accounts=_accounts(tokens))
     if first in _CHANGES_NOTHING:
         return Statement("other")
     kind = _KINDS.get(first)
@@ -106,7 +112,8 @@ class _Reader:
             return Statement(kind, known=False)
         what = self._tokens[at].text.upper()
         if what in _ACCOUNTS:
-            return Statement("account")
+            makes = kind == "create" and not any(token.is_word("REPLACE", "EXISTS") for token in self._tokens[: at + 4])
+            return Statement("account", accounts=_accounts(self._tokens), makes_accounts=makes)
         if what in _DATABASES:
             name = self.name(at + 1)
             return Statement(kind, databases=(name[1],) if name else (self._database,))
@@ -120,14 +127,22 @@ class _Reader:
             return Statement(kind, known=False)
         if any(token.is_word("TEMPORARY") for token in self._tokens[1:at]):
             return Statement("other")
-        return Statement(kind, tuple(self._listed(kind, what, at + 1)))
+        names = tuple(self._listed(kind, what, at + 1))
+        made = {"create": names[:1], "rename": names[1::2], "alter": names[1:]}.get(kind, ())
+        return Statement(kind, names, known=bool(names), made=made)
 
     def _program(self, kind: StatementKind, what: str, at: int) -> Statement:
         name = self.name(at + 1)
         on = self._word(at, "ON") if (what, kind) == ("TRIGGER", "create") else None
         table = self.name(on + 1) if on else None
         names = [name, self._renamed(at)] if kind == "alter" else [name]
-        return Statement(kind, objects=tuple(filter(None, [*names, table])), known=name is not None)
+        made = names[:1] if kind == "create" else names[1:]
+        return Statement(
+            kind,
+            objects=tuple(filter(None, [*names, table])),
+            known=name is not None,
+            made=tuple(filter(None, made)),
+        )
 
     def _listed(self, kind: StatementKind, what: str, at: int) -> list[Name]:
         found = [self.name(at)]
@@ -191,6 +206,22 @@ class _Reader:
         return next((place for place in range(at, len(self._tokens)) if self._tokens[place].is_word(word)), None)
 
 
+def _accounts(tokens: Sequence[_Token]) -> tuple[str, ...]:
+    """Every `user@host`; roles, which may be without a host, as `name` behind CREATE ROLE and DROP ROLE."""
+    found = [
+        f"{_literal(user.text)}@{_literal(host.text)}"
+        for user, mark, host in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if mark.text == "@" and not mark.quoted
+    ]
+    if not found and len(tokens) > 1 and tokens[1].is_word("ROLE"):
+        found = [_literal(token.text) for token in tokens[2:] if token.quoted]
+    return tuple(found)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
 def _tokens(text: str) -> list[_Token]:
     found = []
     for match in _TOKEN.finditer(text):
@@ -198,7 +229,8 @@ def _tokens(text: str) -> list[_Token]:
         if kind == "backtick":
             found.append(_Token(value.replace("``", "`"), quoted=True))
         elif kind in ("double", "text"):
-            found.append(_Token(value, quoted=True))
+            mark = '"' if kind == "double" else "'"
+            found.append(_Token(value.replace(mark * 2, mark), quoted=True))
         elif kind != "space":
             found.append(_Token(value, quoted=False))
     return found

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 READ_AHEAD_BYTES = 1 << 20
-FOLDER = "binlog"  # of the sealed logs in a restore's folder
+LOGS = ".logs"  # of a restore's folder, where a component's name begins with a letter or a digit
 
 
 class ArchivedLogs:
@@ -111,9 +111,9 @@ def _gtids_follow(earlier: BinlogSegment, later: BinlogSegment) -> bool:
     return GtidState.parse(later.gtids_before).continues(GtidState.parse(earlier.gtids_after))
 
 
-def sealed_log(directory: Path, segment_name: str, object_name: str) -> Path:
-    """Where a fetched log lies in a folder, encrypted."""
-    return directory / FOLDER / segment_name / object_name
+def sealed_log(directory: Path, folder: str, name: str) -> Path:
+    """Where a fetched log lies in a restore's folder, encrypted: as in the repository."""
+    return directory / LOGS / folder / name
 
 
 def fetch_log(
@@ -125,7 +125,7 @@ def fetch_log(
         IntegrityError: it is missing or not what its signed sidecar says.
     """
     part = segment.log
-    path = sealed_log(directory, segment.name, part.name)
+    path = sealed_log(directory, segment.folder, part.name)
     if not (path.exists() and path.stat().st_size == part.stored_bytes):
         add = progress.add if progress else None
         repository.get(f"{segment.folder}/{part.name}", path, part.sha256, part.stored_bytes, add)

@@ -266,7 +266,7 @@ def _read(
         else:
             for _, candidate in zip(range(left), found, strict=False):
                 yield candidate
-    shutil.rmtree(path.parent)
+    path.unlink()
 
 
 def _matching(transactions: Transactions, segment: BinlogSegment, search: Search) -> Iterator[Candidate]:

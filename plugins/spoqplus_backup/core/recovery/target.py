@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.crypto import SchemeName
 from spoqplus_backup.core.errors import IntegrityError, PermanentError, SettingsError
-from spoqplus_backup.core.manifest import BinlogSegment, Manifest, Model, Part, Sha256
+from spoqplus_backup.core.manifest import BinlogSegment, Manifest, Model, Part, Sha256, binlog_folder
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transactions
 from spoqplus_backup.core.mysql.gtid import Gtid, GtidSet, GtidState, MariaDbGtid, MySqlGtid, parse_gtid
 from spoqplus_backup.core.process import check_cancelled
@@ -63,7 +63,13 @@ class PlannedLog(Model):
     sidecar_sha256: Sha256
     log: Part
     end: int
+    truncated: bool
     scheme: SchemeName
+
+    @property
+    def end_of_file(self) -> int:
+        """Up to where it is replayed: without what a server that died left unfinished."""
+        return self.end if self.truncated else self.log.raw_bytes
 
 
 class PlannedReplay(Model):
@@ -85,6 +91,11 @@ class PlannedReplay(Model):
     bytes: int
     seconds: float
     back_seconds: float = 0.0
+
+    @property
+    def folder(self) -> str:
+        """Where the logs lie in the repository."""
+        return binlog_folder(self.server_id, self.timeline)
 
     @property
     def stored_bytes(self) -> int:
@@ -248,6 +259,7 @@ def resolve(logs: ArchivedLogs, run: Run, target: Target, directory: Path) -> Pl
             sidecar_sha256=digest,
             log=segment.log,
             end=segment.end,
+            truncated=segment.truncated,
             scheme=segment.encryption.scheme,
         )
         for segment, digest in chain[:count]

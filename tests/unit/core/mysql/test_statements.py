@@ -43,9 +43,33 @@ def test_databases_and_programs() -> None:
     assert parse("s", "DROP DATABASE IF EXISTS `spoq plus`") == Statement("drop", databases=("spoq plus",))
     assert parse("s", "DROP TRIGGER x.t") == Statement("drop", objects=(("x", "t"),))
     made = parse("s", "CREATE DEFINER=`root`@`localhost` TRIGGER t BEFORE INSERT ON members FOR EACH ROW SET @a = 1")
-    assert made == Statement("create", objects=(("s", "t"), ("s", "members")))
+    assert made == Statement("create", objects=(("s", "t"), ("s", "members")), made=(("s", "t"),))
 
 
 @pytest.mark.parametrize("text", ["SELECT f()", "CREATE SOMETHING NEW", "", "DO f()"])
 def test_says_when_it_does_not_know(text: str) -> None:
     assert not parse("s", text).known
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("CREATE TABLE t LIKE u", [("s", "t")]),
+        ("CREATE TABLE t (id INT, KEY (id))", [("s", "t")]),
+        ("RENAME TABLE a TO b, c TO d", [("s", "b"), ("s", "d")]),
+        ("ALTER TABLE a RENAME b", [("s", "b")]),
+        ("ALTER TABLE a ADD b INT", []),
+        ("DROP TABLE a", []),
+    ],
+)
+def test_what_is_there_afterwards_and_was_not_before(text: str, made: list[tuple[str, str]]) -> None:
+    assert list(parse("s", text).made) == made
+
+
+def test_accounts() -> None:
+    made = parse("", "CREATE USER 'o''neil'@'%' IDENTIFIED WITH 'x' AS 'a@b', `kim`@localhost REQUIRE NONE")
+    assert (made.accounts, made.makes_accounts) == (("'o''neil'@'%'", "'kim'@'localhost'"), True)
+    assert not parse("", "CREATE USER IF NOT EXISTS u@h").makes_accounts
+    assert not parse("", "CREATE OR REPLACE USER u@h").makes_accounts
+    assert parse("", "GRANT SELECT ON *.* TO `u`@`%`").accounts == ("'u'@'%'",)
+    assert parse("", "CREATE ROLE 'staff'").accounts == ("'staff'",)
