@@ -21,7 +21,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run that is about to end; `seconds` since its start."""
+    """A run that is about to end; `seconds` since its start, `timezone` the site's."""
 
     site: str
     language: Language
@@ -29,6 +29,7 @@ class RunReport:
     run_url: str
     seconds: float
     failures: tuple[Failure, ...] = ()
+    timezone: str = "UTC"
 
 
 def failure_block(report: RunReport) -> Block:

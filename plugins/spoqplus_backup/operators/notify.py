@@ -114,6 +114,7 @@ def _report(
     return RunReport(
         site=settings.site,
         language=settings.language,
+        timezone=settings.timezone,
         succeeded=succeeded,
         run_url=run_url,
         seconds=(datetime.now(timezone.utc) - (run.start_date or run.run_after)).total_seconds(),

@@ -7,12 +7,14 @@ comments and options. Where it does not know a statement it says so.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 StatementKind = Literal[
     "insert", "update", "delete", "drop", "truncate", "alter", "create", "rename", "account", "other"
 ]
 Name = tuple[str, str]
+Kind = Literal["insert", "update", "delete", "drop", "truncate", "alter", "ddl"]  # that a search takes
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 DEFINITIONS: frozenset[StatementKind] = frozenset({"drop", "truncate", "alter", "create", "rename"})
 

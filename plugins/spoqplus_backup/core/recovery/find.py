@@ -12,28 +12,26 @@ import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
 
 from pydantic import ValidationError
 
-from spoqplus_backup.core.errors import IntegrityError, SettingsError
+from spoqplus_backup.core.connections import Connections
+from spoqplus_backup.core.errors import IntegrityError, PermanentError, SettingsError
 from spoqplus_backup.core.manifest import BinlogSegment, BinlogTables, Model
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transactions
-from spoqplus_backup.core.mysql.statements import DEFINITIONS, Statement, parse
+from spoqplus_backup.core.mysql.statements import DEFINITIONS, KINDS, Kind, Statement, parse
 from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.recovery.archived import ArchivedLogs, fetch_log, opened
 from spoqplus_backup.core.recovery.target import read_target
 from spoqplus_backup.core.repository.binlogs import Timeline
+from spoqplus_backup.core.repository.opener import open_repositories
+from spoqplus_backup.core.settings import Settings
 
 log = logging.getLogger(__name__)
-
-Kind = Literal["insert", "update", "delete", "drop", "truncate", "alter", "ddl"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-ROW_KINDS = frozenset({"insert", "update", "delete"})
 
 LIMIT = 20
 SIDECARS_AT_ONCE = 64
@@ -104,7 +102,6 @@ class Effort:
     fetched_bytes: int = 0
     read_bytes: int = 0
     transactions: int = 0
-    problems: list[str] = field(default_factory=list)
 
 
 def read_search(
@@ -169,6 +166,26 @@ def find(logs: ArchivedLogs, search: Search, effort: Effort) -> Iterator[Candida
                 left -= 1
             if left <= 0:
                 return
+
+
+def find_in_first(
+    settings: Settings, connections: Connections, repository: str | None, search: Search, effort: Effort
+) -> Iterator[Candidate]:
+    """`find` in the repository of that name, or in the first one that has logs.
+
+    Raises:
+        PermanentError: none has any.
+    """
+    opened_ones = open_repositories(settings, connections)
+    for one in opened_ones:
+        if repository not in (None, one.name):
+            continue
+        logs = ArchivedLogs(settings, connections, one)
+        if logs.timelines():
+            yield from find(logs, search, effort)
+            return
+    names = ", ".join(one.name for one in opened_ones if repository in (None, one.name))
+    raise PermanentError(f"No binary log is archived in {names}: nothing can be found there.")
 
 
 @contextlib.contextmanager

@@ -62,6 +62,11 @@ class RestoreRequest(Model):
         """Whether this only looks for transactions: nothing is restored."""
         return bool(self.find_tables)
 
+    @property
+    def has_target(self) -> bool:
+        """Whether a point in time is asked for."""
+        return any(getattr(self, name) is not None for name in PARAMETERS)
+
     def target(self, zone: str) -> Target | None:
         """The point in time that is asked for; a time without a zone is of `zone`.
 
