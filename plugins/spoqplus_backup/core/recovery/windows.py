@@ -105,8 +105,9 @@ def run_of(logs: ArchivedLogs, manifest: Manifest) -> Run:
             f"No archived log holds the snapshot of {manifest.name} ({at.file} {at.position}, server "
             f"{manifest.server.id}) in {logs.repository.url}: it was not archived yet, or not at all."
         )
-    # A log that was made while the dump ran may be of a server that was reset after the snapshot.
-    timeline, first = next((pair for pair in found if pair[1].created_at <= component.started_at), found[-1])
+    # A log that was made while the dump ran (its time is in whole seconds) may be of a server that was reset after it.
+    began = component.started_at.replace(microsecond=0)
+    timeline, first = next((pair for pair in found if pair[1].created_at < began), found[-1])
     names, missing = _without_a_gap(logs.names(timeline), first.name)
     return Run(manifest, component, timeline, first, names, missing)
 
