@@ -18,7 +18,7 @@ from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
 from support.archive import archive, log_names, rotate
 from support.backups import Site, make_site
-from support.servers import rows, wait_until
+from support.servers import empty, rows, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -234,8 +234,6 @@ def test_a_log_that_was_replaced_by_another_signed_one_is_refused(site: Site, db
 
 
 def test_a_clock_that_jumps_is_told_and_the_log_s_order_counts(mariadb_server: SandboxServer, tmp_path: Path) -> None:
-    from support.servers import empty
-
     empty(mariadb_server)
     connection = mariadb_server.connect()
     rows(connection, "CREATE DATABASE spoqplus")
@@ -252,6 +250,42 @@ def test_a_clock_that_jumps_is_told_and_the_log_s_order_counts(mariadb_server: S
     assert (found.transactions, found.stop, found.back_seconds) == (1, past[1].start, 0)
     found = aim(site, "to_time", datetime.fromtimestamp(now + 150, timezone.utc).isoformat())
     assert (found.transactions, found.stop, found.back_seconds) == (4, past[4].start, 80)
+
+
+def test_a_server_and_a_site_whose_clocks_are_changed_for_summer(mariadb_server: SandboxServer, tmp_path: Path) -> None:
+    empty(mariadb_server)
+    connection = mariadb_server.connect()
+    rows(connection, "CREATE DATABASE spoqplus")
+    rows(connection, "CREATE TABLE spoqplus.t (id INT PRIMARY KEY)")
+    site = make_site(tmp_path, mariadb_server, timezone="Europe/Berlin")
+    site.back_up()
+    summer = datetime(2027, 10, 31, 0, 30, tzinfo=timezone.utc)  # 02:30, and an hour later it is 02:30 again
+    rows(connection, "SET time_zone = '-05:00'")
+    for number in range(4):
+        rows(connection, f"SET TIMESTAMP = {int(summer.timestamp()) + 1800 * number}")
+        rows(connection, f"INSERT INTO spoqplus.t VALUES ({number})")
+    archive(site, mariadb_server)
+    (window,) = windows(*opened(site))
+    assert window.end == summer + timedelta(minutes=90)
+    assert aim(site, "to_time", "2027-10-31T02:30:00+02:00").transactions == 1
+    assert aim(site, "to_time", "2027-10-31T02:30:00+01:00").transactions == 3
+    assert aim(site, "to_time", "2027-10-31T03:00:00").transactions == 4, "the site's zone: winter by then"
+    with pytest.raises(SettingsError, match="comes twice"):
+        aim(site, "to_time", "2027-10-31T02:30:00")
+
+
+def test_a_server_of_another_zone(site: Site, db_server: SandboxServer) -> None:
+    rows(db_server.connect(), "SET GLOBAL time_zone = '-05:00'")
+    try:
+        insert(db_server, 71, 1)
+        next_second()
+        insert(db_server, 81, 1)
+    finally:
+        rows(db_server.connect(), "SET GLOBAL time_zone = 'SYSTEM'")
+    archive(site, db_server)
+    one, two = transactions(db_server, log_names(db_server)[3])
+    assert abs(one.at - datetime.now(timezone.utc)) < timedelta(minutes=5)
+    assert aim(site, "to_time", one.at.isoformat()).stop == two.start
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,7 @@ class Transaction:
     queries: list[tuple[str, str]] = field(default_factory=list)
     """Of `statements` those that are to be executed; the others are remarks about rows."""
     changes: dict[tuple[str, str], dict[Change, int]] = field(default_factory=dict)
-    """For each table how many events of which kind; a statement between BEGIN and COMMIT counts for its default
-    database's table ''."""
+    """For each table how many events of which kind."""
     rows: dict[tuple[str, str], dict[Change, int | None]] = field(default_factory=dict)
     """For each table how many rows, when they are counted; None where a type is not known."""
 
@@ -175,8 +174,6 @@ class Transactions:
     def _finish(self, transaction: Transaction, event: Event, *, commits: bool) -> Transaction:
         transaction.end = event.end
         transaction.commit_start = event.start if commits else None
-        if not commits:  # the summary counts those by themselves
-            transaction.changes = {name: counts for name, counts in transaction.changes.items() if name[1]}
         if not self._precise:
             transaction.at = event.at
         match self._state, transaction.gtid:
@@ -206,8 +203,6 @@ class Transactions:
             if not _BOUNDARY.match(statement.text):
                 transaction.queries.append((statement.database, statement.text[: self._characters]))
                 transaction.statements.append(transaction.queries[-1])
-                counts = transaction.changes.setdefault((statement.database, ""), {})
-                counts["statement"] = counts.get("statement", 0) + 1
         elif event.kind in _COMMENTS:
             body = event.body[1:] if event.kind == Kind.ROWS_QUERY else event.body
             transaction.statements.append(("", body.decode("utf-8", "replace")[: self._characters]))
@@ -271,8 +266,15 @@ class LogSummary:
     earliest_at: datetime | None = None
     latest_at: datetime | None = None
     tables: dict[tuple[str, str], dict[Change, int]] = field(default_factory=dict)
+    """For each table how many events of which kind. Statements between BEGIN and COMMIT, as the statement and the mixed
+    format log them, count for their default database's table ''."""
     statements: int = 0
     """Transactions that are a statement, such as those that change definitions."""
+
+    def add(self, table: tuple[str, str], change: Change, count: int) -> None:
+        """Note some events."""
+        counts = self.tables.setdefault(table, {})
+        counts[change] = counts.get(change, 0) + count
 
 
 def summarise(read: Read, where: str, size: int) -> LogSummary:
@@ -291,9 +293,11 @@ def summarise(read: Read, where: str, size: int) -> LogSummary:
         sums.latest_at = max(sums.latest_at or found.at, found.at)
         sums.statements += found.commit_start is None
         for table, counts in found.changes.items():
-            total = sums.tables.setdefault(table, {})
             for change, count in counts.items():
-                total[change] = total.get(change, 0) + count
+                sums.add(table, change, count)
+        if found.commit_start is not None:
+            for database, _ in found.queries:
+                sums.add((database, ""), "statement", 1)
     sums.end, sums.before, sums.after = log.end, log.before, log.after
     sums.closed, sums.next_log, sums.truncated = log.closed, log.next_log, log.truncated
     return sums

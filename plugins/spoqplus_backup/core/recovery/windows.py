@@ -178,11 +178,19 @@ def window_of(logs: ArchivedLogs, run: Run) -> Window:
 def _why_no_further(logs: ArchivedLogs, run: Run) -> str | None:
     if run.missing is not None:
         return f"{run.timeline.folder}/{run.missing} is missing in {logs.repository.url}"
-    later = [timeline for timeline in logs.timelines(run.manifest.server.id) if timeline.name > run.timeline.name]
-    if not later or not (names := logs.names(later[0])):
-        return None
-    gap = logs.segment(later[0], names[0]).gap
-    return gap.words if gap is not None else f"the timeline {later[0].name} begins"
+    last = run.names[-1]
+    for timeline in logs.timelines():
+        own = timeline.server_id == run.timeline.server_id
+        names = logs.names(timeline)
+        if not names or (own and timeline.name <= run.timeline.name):
+            continue
+        first = logs.segment(timeline, names[0])
+        # a timeline of another server goes on from here only when it says so
+        if first.gap is not None and (own or (first.gap.reason == "server" and first.gap.after == last)):
+            return first.gap.words
+        if own:
+            return f"the timeline {timeline.name} begins"
+    return None
 
 
 def windows(catalog: Catalog, logs: ArchivedLogs) -> list[Window]:
