@@ -24,7 +24,7 @@ from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.find import LIMIT, Effort, find_in_first, read_search
 from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest, load_plan, make_plan, validate_request
 from spoqplus_backup.core.recovery.restore import fetch, load_set, roll_forward, safety_preflight, verify_restored
-from spoqplus_backup.core.recovery.windows import windows
+from spoqplus_backup.core.recovery.windows import fulls, windows
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
 from spoqplus_backup.core.repository.opener import open_repositories, open_repository
@@ -282,7 +282,7 @@ def list_windows(options: argparse.Namespace) -> int:
     settings, connections = _settings(options), EnvironmentConnections()
     status = 0
     for repository in _repositories(options, settings, connections):
-        found = windows(_catalog(settings, repository), ArchivedLogs(settings, connections, repository))
+        found = windows(ArchivedLogs(settings, connections, repository), fulls(_catalog(settings, repository)))
         print(f"{repository.name} ({repository.url}): {len(found)} full backups")
         for line in window_lines(settings, found):
             print(f"  {line}")

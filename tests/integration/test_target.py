@@ -13,7 +13,7 @@ from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transact
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.target import PARAMETERS, OutsideError, PlannedReplay, choose, read_target
-from spoqplus_backup.core.recovery.windows import unreachable, windows
+from spoqplus_backup.core.recovery.windows import Window, fulls, unreachable, windows
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
 from support.archive import archive, log_names, rotate
@@ -64,6 +64,11 @@ def opened(site: Site) -> tuple[Catalog, ArchivedLogs]:
     return catalog, ArchivedLogs(site.settings, site.connections, repository)
 
 
+def reachable(site: Site) -> list[Window]:
+    catalog, logs = opened(site)
+    return windows(logs, fulls(catalog))
+
+
 def aim(site: Site, parameter: str, text: str, backup: str = "latest") -> PlannedReplay:
     (name,) = [known for known in PARAMETERS if known == parameter]
     target = read_target(name, text, site.settings.timezone)
@@ -77,7 +82,7 @@ def binlog_folder(site: Site) -> Path:
 
 
 def test_the_window_leads_from_the_snapshot_to_the_last_transaction(site: Site, db_server: SandboxServer) -> None:
-    (window,) = windows(*opened(site))
+    (window,) = reachable(site)
     names = log_names(db_server)
     assert window.end == transactions(db_server, names[2])[-1].at
     assert (window.first_log, window.last_log) == (names[0], names[2])
@@ -130,7 +135,7 @@ def test_in_the_log_of_the_snapshot_itself(site: Site, db_server: SandboxServer)
 
 
 def test_the_newest_backup_whose_window_holds_the_target(site: Site, db_server: SandboxServer) -> None:
-    (old,) = windows(*opened(site))
+    (old,) = reachable(site)
     next_second()
     new = site.back_up().set
     insert(db_server, 41)
@@ -153,7 +158,7 @@ def test_the_newest_backup_whose_window_holds_the_target(site: Site, db_server: 
 
 
 def test_targets_outside_are_refused_with_every_window(site: Site, db_server: SandboxServer) -> None:
-    (window,) = windows(*opened(site))
+    (window,) = reachable(site)
     shown = window.end.astimezone(timezone(timedelta(hours=9))).isoformat()
     for text in ((window.start - timedelta(seconds=1)).isoformat(), (window.end + timedelta(seconds=1)).isoformat()):
         with pytest.raises(PermanentError, match="can't be reached") as refused:
@@ -170,7 +175,7 @@ def test_targets_outside_are_refused_with_every_window(site: Site, db_server: Sa
 
 
 def test_nothing_is_reached_across_a_gap(site: Site, db_server: SandboxServer) -> None:
-    (old,) = windows(*opened(site))
+    (old,) = reachable(site)
     reset = "RESET MASTER" if db_server.flavour == "mariadb" else "RESET BINARY LOGS AND GTIDS"
     rows(db_server.connect(), reset)
     insert(db_server, 50)
@@ -180,7 +185,7 @@ def test_nothing_is_reached_across_a_gap(site: Site, db_server: SandboxServer) -
     insert(db_server, 60, 2)
     gap = Gap(reason="reset", after="binlog.000003", words="the server's logs were reset")
     archive(site, db_server, "000002", gap=gap)
-    after, before = windows(*opened(site))
+    after, before = reachable(site)
     assert (after.backup, after.timeline, before.backup) == (new, "000002", old.backup)
     assert (before.end, before.problem) == (old.end, gap.words)
     (stretch,) = unreachable([after, before])
@@ -194,10 +199,10 @@ def test_nothing_is_reached_across_a_gap(site: Site, db_server: SandboxServer) -
 
 def test_a_missing_log_ends_the_window_and_is_named(site: Site, db_server: SandboxServer) -> None:
     names = log_names(db_server)
-    (whole,) = windows(*opened(site))
+    (whole,) = reachable(site)
     for path in binlog_folder(site).glob(f"{names[1]}.*"):
         path.unlink()
-    (window,) = windows(*opened(site))
+    (window,) = reachable(site)
     assert window.last_log == names[0]
     assert f"{names[1]} is missing" in str(window.problem)
     with pytest.raises(PermanentError, match=f"{names[1]} is missing"):
@@ -206,7 +211,7 @@ def test_a_missing_log_ends_the_window_and_is_named(site: Site, db_server: Sandb
 
 
 def test_a_forged_sidecar_is_refused(site: Site, db_server: SandboxServer) -> None:
-    (window,) = windows(*opened(site))
+    (window,) = reachable(site)
     sidecar = binlog_folder(site) / f"{log_names(db_server)[1]}.json"
     sidecar.write_bytes(sidecar.read_bytes().replace(b'"transactions": 3', b'"transactions": 2'))
     with pytest.raises(IntegrityError, match=sidecar.name.replace(".", r"\.")):
@@ -224,7 +229,7 @@ def test_a_truncated_log_is_refused(site: Site, db_server: SandboxServer) -> Non
 
 
 def test_a_log_that_was_replaced_by_another_signed_one_is_refused(site: Site, db_server: SandboxServer) -> None:
-    (window,) = windows(*opened(site))
+    (window,) = reachable(site)
     name = log_names(db_server)[1]
     for path in binlog_folder(site).glob(f"{name}.*"):
         path.unlink()
@@ -265,7 +270,7 @@ def test_a_server_and_a_site_whose_clocks_are_changed_for_summer(mariadb_server:
         rows(connection, f"SET TIMESTAMP = {int(summer.timestamp()) + 1800 * number}")
         rows(connection, f"INSERT INTO spoqplus.t VALUES ({number})")
     archive(site, mariadb_server)
-    (window,) = windows(*opened(site))
+    (window,) = reachable(site)
     assert window.end == summer + timedelta(minutes=90)
     assert aim(site, "to_time", "2027-10-31T02:30:00+02:00").transactions == 1
     assert aim(site, "to_time", "2027-10-31T02:30:00+01:00").transactions == 3

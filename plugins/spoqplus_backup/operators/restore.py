@@ -174,7 +174,7 @@ class LoadOperator(SiteOperator):
             raise PermanentError(text(settings.language, "error.not_approved"))
         if approval["responded_at"] < plan.made_at:
             raise PermanentError(text(settings.language, "error.plan_changed"))
-        if plan.request.safety_backup and plan.overwrites and not ti.xcom_pull(task_ids=self.safety_task_id):
+        if plan.request.safety_backup and plan.replaces and not ti.xcom_pull(task_ids=self.safety_task_id):
             raise PermanentError(text(settings.language, "error.no_safety_backup"))
         user = (approval["responded_by_user"] or {}).get("name", "?")
         log.info("%s", text(settings.language, "log.approved", user=user, time=approval["responded_at"].isoformat()))

@@ -113,6 +113,13 @@ class RestorePlan(Model):
     warnings: tuple[str, ...] = ()
     replay: PlannedReplay | None = None
     windows: tuple[Window, ...] = ()
+    may_drop: tuple[str, ...] = ()
+    """Databases at the target that the backup does not have: when the replayed logs make them, these go first."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether anything is lost without a safety backup."""
+        return bool(self.overwrites or self.may_drop)
 
     @property
     def fetch_bytes(self) -> int:
@@ -253,6 +260,7 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
     with server.connect(login) as connection:
         facts = server.facts(connection)
         there = {(item.database, item.name) for item in server.objects(connection, _databases(request, planned))}
+        may_drop = _may_drop(settings, server.databases(connection), planned) if replay else ()
     _check_flavour(settings, manifest, facts)
     saved = {(request.into_schema or item.database, item.name) for item in objects}
     wanted = {
@@ -285,9 +293,10 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
             1,
         ),
         rto_seconds=settings.objectives.rto_hours * 3600,
-        warnings=_warnings(settings, manifest, facts, saved, there, request, planned),
+        warnings=_warnings(settings, manifest, facts, saved, there, request, planned) + _replay_warnings(may_drop),
         replay=replay,
         windows=tuple(found.windows),
+        may_drop=may_drop,
     )
     write_json(directory / "plan.json", plan)
     return plan
@@ -401,6 +410,20 @@ def _chosen_objects(index: Index, planned: PlannedComponent) -> list[DumpObject]
         return list(index.objects)
     tables = set(planned.tables)
     return [item for item in index.objects if (item.database, item.table or item.name) in tables]
+
+
+def _may_drop(settings: Settings, there: Sequence[str], planned: Sequence[PlannedComponent]) -> tuple[str, ...]:
+    """Databases at the target that logs may make: of those that are backed up, the ones that the backup lacks."""
+    held = {name for component in planned for name in component.databases}
+    chosen = settings.database.databases
+    return tuple(name for name in there if name not in held and (not chosen or name in chosen))
+
+
+def _replay_warnings(may_drop: Sequence[str]) -> tuple[str, ...]:
+    if not may_drop:
+        return ()
+    names = ", ".join(may_drop[:5]) + (f" and {len(may_drop) - 5} more" if len(may_drop) > 5 else "")
+    return (f"The backup has no {names}: when the logs make such a database, what is there of that name goes first.",)
 
 
 def _databases(request: RestoreRequest, planned: list[PlannedComponent]) -> tuple[str, ...]:

@@ -50,9 +50,9 @@ def safety_preflight(
 
     The set is an ordinary one of the cadence `safety`: the tables of one database, or whole databases.
     """
-    if not plan.overwrites:
+    if not plan.replaces:
         return None
-    databases = tuple(sorted({database for database, _ in plan.overwrites}))
+    databases = tuple(sorted({database for database, _ in plan.overwrites} | {*plan.may_drop}))
     tables: tuple[str, ...] = ()
     if len(databases) == 1 and plan.request.tables:
         _, login = target_login(settings, connections, plan.request.environment)

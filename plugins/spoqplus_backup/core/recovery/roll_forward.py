@@ -11,7 +11,7 @@ from pathlib import Path
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import IntegrityError, PermanentError
-from spoqplus_backup.core.manifest import BinlogSegment, DumpObject, Flavour, Model
+from spoqplus_backup.core.manifest import BinlogSegment, DumpObject, Model
 from spoqplus_backup.core.mysql import server
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transactions
 from spoqplus_backup.core.mysql.statements import Statement, parse
@@ -139,10 +139,11 @@ def apply_binlogs(
         with server.connect(login) as connection:
             flavour = server.facts(connection).flavour
             if not _is_begun(directory, plan.replay, generation):
-                clear_way(connection, flavour, touched, held, options)
+                clear_way(connection, plan, touched, held, options)
                 write_json(directory / BEGUN, _what(plan.replay, generation))
         job = Replay(logs=paths, start=plan.replay.start, stop=plan.replay.stop)
         result = replay(job, login, flavour, settings.database.client_directory, options)
+        _check_end(touched, result)
         summary = _summary(plan.replay, touched, result)
         write_json(directory / RECORD, ReplayRecord(generation=generation, summary=summary, touched=touched))
         with suppress(FileNotFoundError):
@@ -305,6 +306,16 @@ def compare(planned: PlannedReplay, touched: Touched) -> None:
         )
 
 
+def _check_end(touched: Touched, result: ReplayResult) -> None:
+    """Hold what the replay says it ended with against the logs; what was left out on purpose may be the last one."""
+    last = result.last
+    if last is not None and not result.left_out and (last.gtid, last.at) != (touched.last_gtid, touched.last_at):
+        raise IntegrityError(
+            f"The replay ended with {last.gtid or last.log} of {last.at.isoformat()}, not with the planned "
+            f"{touched.last_gtid} of {touched.last_at}: clear the task load with everything downstream."
+        )
+
+
 def _summary(planned: PlannedReplay, touched: Touched, result: ReplayResult) -> StageSummary:
     return StageSummary(
         stage="apply_binlogs",
@@ -347,9 +358,13 @@ def untouched(objects: Sequence[DumpObject], touched: Touched) -> list[DumpObjec
 
 
 def clear_way(
-    connection: server.Connection, flavour: Flavour, touched: Touched, held: Sequence[DumpObject], options: Options
+    connection: server.Connection, plan: RestorePlan, touched: Touched, held: Sequence[DumpObject], options: Options
 ) -> None:
-    """Drop what the logs are about to make and the backup does not have: an earlier restore left it at the target."""
+    """Drop what the logs are about to make and the backup does not have: an earlier restore left it at the target.
+
+    Raises:
+        PermanentError: it is in a database of production that the plan did not see, and that nobody saved.
+    """
     have = {(item.database, item.name) for item in held}
     databases = {item.database for item in held}
     wanted = touched.made - have
@@ -358,6 +373,10 @@ def clear_way(
     there = set(server.databases(connection))
     for name in sorted(touched.made_databases & there - databases):
         if options.databases is None or name in options.databases:
+            if plan.request.environment == "production" and name not in plan.may_drop:
+                raise PermanentError(
+                    f"The database {name} was made after the plan: clear the task plan and plan again."
+                )
             log.info("Dropped the database %s, which the logs make", name)
             connection.rows(f"DROP DATABASE {server.quoted(name)}")
             there.discard(name)
@@ -367,14 +386,16 @@ def clear_way(
             name = f"{server.quoted(item.database)}.{server.quoted(item.name)}"
             connection.rows(f"DROP {item.kind.upper()} IF EXISTS {name}")
     if not options.skip_accounts:
-        _clear_accounts(connection, flavour, touched)
+        _clear_accounts(connection, touched)
 
 
-def _clear_accounts(connection: server.Connection, flavour: Flavour, touched: Touched) -> None:
+def _clear_accounts(connection: server.Connection, touched: Touched) -> None:
+    flavour = server.facts(connection).flavour
     own = connection.value("SELECT CURRENT_USER()")
     for account in sorted(touched.made_accounts):
         user, at, host = account.rpartition("@")
         if f"{user[1:-1]}@{host[1:-1]}" == own:
             continue
         kind = "USER" if at or flavour == "mysql" else "ROLE"
+        log.info("Dropped the account %s, if it was there, for the logs make it", account)
         connection.rows(f"DROP {kind} IF EXISTS {account}")

@@ -184,13 +184,12 @@ def choose(
         PermanentError: no window holds it; the message has all windows, and what lies between them.
         IntegrityError: a manifest, a sidecar or a log can't be trusted.
     """
-    if backup == LATEST:
-        candidates = fulls(catalog)
-    else:
+    candidates = every = list(fulls(catalog))
+    if backup != LATEST:
         chosen = catalog.resolve(backup, (DATABASE,))
         if not is_full(chosen):
             raise PermanentError(f"{chosen.name} is no full backup, so logs can't be replayed on it: choose another.")
-        candidates = iter([chosen])
+        candidates = [chosen]
     reasons = []
     for manifest in candidates:
         try:
@@ -198,8 +197,8 @@ def choose(
         except (OutsideError, NoLogsError) as error:
             reasons.append(str(error))
             continue
-        return manifest, replay, windows(catalog, logs)
-    raise OutsideError(_refusal(windows(catalog, logs), target, logs, reasons))
+        return manifest, replay, windows(logs, every)
+    raise OutsideError(_refusal(windows(logs, every), target, logs, reasons))
 
 
 def _refusal(found: list[Window], target: Target, logs: ArchivedLogs, reasons: list[str]) -> str:

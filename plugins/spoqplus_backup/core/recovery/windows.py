@@ -1,7 +1,7 @@
 """How far the archived logs lead from each full backup: the points in time that a restore can reach, and those not."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -193,13 +193,17 @@ def _why_no_further(logs: ArchivedLogs, run: Run) -> str | None:
     return None
 
 
-def windows(catalog: Catalog, logs: ArchivedLogs) -> list[Window]:
+def windows(logs: ArchivedLogs, manifests: Iterable[Manifest]) -> list[Window]:
     """The window of every full backup, newest first; one whose logs can't be used says why.
+
+    Args:
+        logs: of the repository that the backups are in.
+        manifests: as of `fulls`.
 
     Raises:
         IntegrityError: a manifest can't be trusted.
     """
-    return [window_or_problem(logs, manifest) for manifest in fulls(catalog)]
+    return [window_or_problem(logs, manifest) for manifest in manifests]
 
 
 def window_or_problem(logs: ArchivedLogs, manifest: Manifest) -> Window:
