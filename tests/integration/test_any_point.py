@@ -138,7 +138,7 @@ class World:
 
     def do_archive(self, who: int, number: int) -> None:
         gap = Gap(reason="reset", words="the logs were reset") if self.resets else None
-        archive(self.site, self.server, f"{self.resets + 1:06d}", gap=gap)
+        archive(self.site.settings, self.site.connections, self.server, f"{self.resets + 1:06d}", gap=gap)
 
     def do_restart(self, who: int, number: int) -> None:
         self.settle("ROLLBACK")
@@ -217,6 +217,8 @@ def test_any_point(place: tuple[Any, ...], steps: list[tuple[str, int, int]], da
         world.do_archive(0, 0)
     finally:
         holder[0] = world.server
+        for connection in world.sessions:
+            connection.close()  # or the next example would wait for their locks
     check(world, data)
 
 

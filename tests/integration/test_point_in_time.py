@@ -88,7 +88,7 @@ def apply(site: Site, **params: Any) -> Any:
 def test_everything_but_the_bad_statement(site: Site, db_server: SandboxServer, restore_target: SandboxServer) -> None:
     before = state(db_server, "spoqplus", "later")
     run(db_server, "DELETE FROM spoqplus.members", "INSERT INTO spoqplus.members VALUES (99, 'too late')")
-    archive(site, db_server)
+    archive(site.settings, site.connections, db_server)
     bad = transactions(db_server, 1)[-2]
     for _ in range(2):  # a second time over what the first one left
         plan, summary = apply(site, before_gtid=str(bad.gtid))
@@ -117,7 +117,7 @@ def test_to_the_end_with_a_log_of_a_server_that_was_killed(tmp_path: Path, resto
             file.write(b"\0" * 3)  # it died while it wrote
         server = SandboxServer.start(directory, programs(flavour), options=OPTIONS, memory_mib=128)
         run(server, "INSERT INTO spoqplus.t VALUES (2)")
-        archive(site, server)
+        archive(site.settings, site.connections, server)
         last = transactions(server, 1)[-1]
         apply(site, to_gtid=str(last.gtid))
         assert differences(state(server), state(restore_target)) == []
@@ -129,7 +129,7 @@ def test_what_breaks_is_refused_before_the_first_statement(
     site: Site, db_server: SandboxServer, restore_target: SandboxServer
 ) -> None:
     run(db_server, "FLUSH BINARY LOGS", "INSERT INTO spoqplus.quiet VALUES (3)")
-    archive(site, db_server)
+    archive(site.settings, site.connections, db_server)
     last = transactions(db_server, 2)[-1]
     root = Path(site.settings.repositories[0].root.removeprefix("file://"))
     plan = site.plan(to_gtid=str(last.gtid))
@@ -155,7 +155,7 @@ def test_what_breaks_is_refused_before_the_first_statement(
 def test_a_replay_is_done_once_for_each_load(
     site: Site, db_server: SandboxServer, restore_target: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive(site, db_server)
+    archive(site.settings, site.connections, db_server)
     last = transactions(db_server, 1)[-1]
     plan = site.plan(to_gtid=str(last.gtid))
     recovery.fetch(site.settings, site.connections, plan)
@@ -189,7 +189,7 @@ def test_a_replay_is_done_once_for_each_load(
 def test_a_lost_row_of_a_table_that_no_log_touched_is_found(
     site: Site, db_server: SandboxServer, restore_target: SandboxServer
 ) -> None:
-    archive(site, db_server)
+    archive(site.settings, site.connections, db_server)
     plan = site.plan(to_gtid=str(transactions(db_server, 1)[-1].gtid))
     recovery.fetch(site.settings, site.connections, plan)
     recovery.load_set(site.settings, site.connections, plan, 1)
@@ -204,7 +204,7 @@ def test_what_the_logs_make_anew_on_production_is_in_the_plan_and_saved(site: Si
 
     before = state(db_server, "spoqplus", "later")
     run(db_server, "INSERT INTO later.t VALUES (2)")
-    archive(site, db_server)
+    archive(site.settings, site.connections, db_server)
     bad = transactions(db_server, 1)[-1]
     plan = site.plan(environment="production", before_gtid=str(bad.gtid))
     assert plan.may_drop == ("later",)
@@ -263,7 +263,7 @@ def test_from_the_shell(
 ) -> None:
     before = state(db_server, "spoqplus", "later")
     run(db_server, "DELETE FROM spoqplus.members", "INSERT INTO spoqplus.members VALUES (99, 'too late')")
-    archive(command_line, db_server)
+    archive(command_line.settings, command_line.connections, db_server)
 
     assert main(["windows"]) == 0
     assert "daily/" in capsys.readouterr().out

@@ -42,7 +42,7 @@ def site(db_server: SandboxServer, tmp_path: Path) -> Iterator[Site]:
         next_second()
         insert(db_server, first, 3)
         rotate(db_server)
-    archive(made, db_server, close=False)
+    archive(made.settings, made.connections, db_server, close=False)
     yield made
     shutil.rmtree(tmp_path / "staging", ignore_errors=True)
 
@@ -139,7 +139,7 @@ def test_the_newest_backup_whose_window_holds_the_target(site: Site, db_server: 
     next_second()
     new = site.back_up().set
     insert(db_server, 41)
-    archive(site, db_server)
+    archive(site.settings, site.connections, db_server)
     last = transactions(db_server, log_names(db_server)[3])[-1]
     catalog, logs = opened(site)
     directory = site.settings.staging.directory / "plan"
@@ -184,7 +184,7 @@ def test_nothing_is_reached_across_a_gap(site: Site, db_server: SandboxServer) -
     next_second()
     insert(db_server, 60, 2)
     gap = Gap(reason="reset", after="binlog.000003", words="the server's logs were reset")
-    archive(site, db_server, "000002", gap=gap)
+    archive(site.settings, site.connections, db_server, "000002", gap=gap)
     after, before = reachable(site)
     assert (after.backup, after.timeline, before.backup) == (new, "000002", old.backup)
     assert (before.end, before.problem) == (old.end, gap.words)
@@ -233,7 +233,9 @@ def test_a_log_that_was_replaced_by_another_signed_one_is_refused(site: Site, db
     name = log_names(db_server)[1]
     for path in binlog_folder(site).glob(f"{name}.*"):
         path.unlink()
-    archive(site, db_server, close=False)  # the hole is filled, but not by what the next one was archived after
+    archive(
+        site.settings, site.connections, db_server, close=False
+    )  # the hole is filled, but not by what the next one was archived after
     with pytest.raises(IntegrityError, match="was not archived after"):
         aim(site, "to_time", window.end.isoformat())
 
@@ -249,7 +251,7 @@ def test_a_clock_that_jumps_is_told_and_the_log_s_order_counts(mariadb_server: S
     for number, ahead in enumerate((10, 100, 20, 30, 200)):
         rows(connection, f"SET TIMESTAMP = {now + ahead}")
         rows(connection, f"INSERT INTO spoqplus.t VALUES ({number})")
-    archive(site, mariadb_server)
+    archive(site.settings, site.connections, mariadb_server)
     past = transactions(mariadb_server, log_names(mariadb_server)[0])[-5:]
     found = aim(site, "to_time", datetime.fromtimestamp(now + 50, timezone.utc).isoformat())
     assert (found.transactions, found.stop, found.back_seconds) == (1, past[1].start, 0)
@@ -269,7 +271,7 @@ def test_a_server_and_a_site_whose_clocks_are_changed_for_summer(mariadb_server:
     for number in range(4):
         rows(connection, f"SET TIMESTAMP = {int(summer.timestamp()) + 1800 * number}")
         rows(connection, f"INSERT INTO spoqplus.t VALUES ({number})")
-    archive(site, mariadb_server)
+    archive(site.settings, site.connections, mariadb_server)
     (window,) = reachable(site)
     assert window.end == summer + timedelta(minutes=90)
     assert aim(site, "to_time", "2027-10-31T02:30:00+02:00").transactions == 1
@@ -287,7 +289,7 @@ def test_a_server_of_another_zone(site: Site, db_server: SandboxServer) -> None:
         insert(db_server, 81, 1)
     finally:
         rows(db_server.connect(), "SET GLOBAL time_zone = 'SYSTEM'")
-    archive(site, db_server)
+    archive(site.settings, site.connections, db_server)
     one, two = transactions(db_server, log_names(db_server)[3])
     assert abs(one.at - datetime.now(timezone.utc)) < timedelta(minutes=5)
     assert aim(site, "to_time", one.at.isoformat()).stop == two.start

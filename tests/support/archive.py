@@ -7,6 +7,7 @@ from pathlib import Path
 
 import zstandard
 
+from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.crypto import Scheme, scheme_for, sign
 from spoqplus_backup.core.manifest import (
     BinlogSegment,
@@ -22,7 +23,7 @@ from spoqplus_backup.core.mysql.binlog_transactions import LogSummary, summarise
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.repository.binlogs import BinlogCatalog, Timeline
 from spoqplus_backup.core.repository.opener import open_repositories
-from support.backups import Site
+from spoqplus_backup.core.settings import Settings
 from support.servers import rows
 
 
@@ -37,7 +38,8 @@ def log_names(server: SandboxServer) -> list[str]:
 
 
 def archive(
-    site: Site,
+    settings: Settings,
+    connections: Connections,
     server: SandboxServer,
     timeline: str = "000001",
     *,
@@ -48,7 +50,8 @@ def archive(
     """Archive every closed log that the timeline does not have yet; returns their names.
 
     Args:
-        site: whose first repository gets them.
+        settings: of the site whose first repository gets them.
+        connections: the site's.
         server: a sandbox: its files are read from its directory.
         timeline: where they belong.
         gap: why the timeline begins.
@@ -57,8 +60,8 @@ def archive(
     """
     if close:
         rotate(server)
-    repository = open_repositories(site.settings, site.connections)[0]
-    catalog = BinlogCatalog(repository, site.settings.signing.public_key_files, site.settings.site)
+    repository = open_repositories(settings, connections)[0]
+    catalog = BinlogCatalog(repository, settings.signing.public_key_files, settings.site)
     (server_id, version) = rows(server.connect(), "SELECT @@server_id, @@version")[0]
     place = Timeline(server_id, timeline)
     there = catalog.names(place)
@@ -74,7 +77,8 @@ def archive(
         with path.open("rb") as file:
             summary = summarise(file.read, name, path.stat().st_size)
         segment = _stored(
-            site,
+            settings,
+            connections,
             path,
             summary,
             Server(flavour=server.flavour, version=version, id=server_id, uuid=uuid),
@@ -83,8 +87,8 @@ def archive(
             gap if not there and not made else None,
         )
         content = segment.to_json()
-        assert site.settings.signing.private_key_file is not None
-        repository.put_bytes(f"{segment.key}.json.sig", sign(content, site.settings.signing.private_key_file))
+        assert settings.signing.private_key_file is not None
+        repository.put_bytes(f"{segment.key}.json.sig", sign(content, settings.signing.private_key_file))
         repository.put_bytes(f"{segment.key}.json", content)
         previous = Previous(id=name, sha256=hashlib.sha256(content).hexdigest())
         made.append(name)
@@ -92,7 +96,8 @@ def archive(
 
 
 def _stored(
-    site: Site,
+    settings: Settings,
+    connections: Connections,
     path: Path,
     summary: LogSummary,
     server: Server,
@@ -100,21 +105,23 @@ def _stored(
     previous: Previous | None,
     gap: Gap | None,
 ) -> BinlogSegment:
-    scheme = scheme_for(site.settings, site.connections)
+    scheme = scheme_for(settings, connections)
     tables = BinlogTables(
         tables=tuple((database, table, dict(counts)) for (database, table), counts in summary.tables.items()),
         statements=summary.statements,
     )
     folder = f"binlog/{server.id}/{timeline}"
     return BinlogSegment(
-        site=site.settings.site,
+        site=settings.site,
         server=server,
         timeline=timeline,
         name=path.name,
         created_at=summary.format.created_at,
         archived_at=datetime.now(timezone.utc),
-        log=_put(site, scheme, folder, path.name, path.read_bytes()),
-        index=_put(site, scheme, folder, f"{path.name}.tables.json", tables.model_dump_json().encode()),
+        log=_put(settings, connections, scheme, folder, path.name, path.read_bytes()),
+        index=_put(
+            settings, connections, scheme, folder, f"{path.name}.tables.json", tables.model_dump_json().encode()
+        ),
         end=summary.end,
         closed=summary.closed,
         truncated=summary.truncated,
@@ -128,17 +135,17 @@ def _stored(
         previous=previous,
         gap=gap,
         compression=Compression(level=1),
-        encryption=Encryption(scheme=scheme.name, recipients=site.settings.encryption.recipients),
+        encryption=Encryption(scheme=scheme.name, recipients=settings.encryption.recipients),
     )
 
 
-def _put(site: Site, scheme: Scheme, folder: str, name: str, content: bytes) -> Part:
-    directory = site.settings.staging.directory / "test-archive"
+def _put(settings: Settings, connections: Connections, scheme: Scheme, folder: str, name: str, content: bytes) -> Part:
+    directory = settings.staging.directory / "test-archive"
     directory.mkdir(parents=True, exist_ok=True)
     plain, sealed = directory / f"{name}.zst", directory / f"{name}.zst{scheme.suffix}"
     plain.write_bytes(zstandard.ZstdCompressor(level=1, write_checksum=True).compress(content))
     size, digest = scheme.encrypt(plain, sealed)
-    open_repositories(site.settings, site.connections)[0].put(f"{folder}/{sealed.name}", sealed, digest)
+    open_repositories(settings, connections)[0].put(f"{folder}/{sealed.name}", sealed, digest)
     return Part(
         name=sealed.name,
         raw_bytes=len(content),
