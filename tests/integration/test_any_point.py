@@ -108,7 +108,7 @@ class World:
         for statement in statements:
             try:
                 rows(self.sessions[0], statement)
-            except (MySQLdb.OperationalError, MySQLdb.ProgrammingError):
+            except (MySQLdb.OperationalError, MySQLdb.ProgrammingError, MySQLdb.IntegrityError):
                 continue  # it is there already, or not there
             self.remember()
 

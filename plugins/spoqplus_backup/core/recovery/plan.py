@@ -459,7 +459,10 @@ def _warnings(
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         found.append(f"What the backup does not have stays as it is: {names}{more}.")
     if request.environment == "production" and not settings.restore.binary_log:
-        found.append("What is loaded is not written to the binary log (restore.binary_log): replicas won't have it.")
+        found.append(
+            "What is loaded is not written to the binary log (restore.binary_log): replicas won't have it, and the "
+            "logs lead to no point behind this restore: trigger a full backup when it is done."
+        )
     if request.environment == "production" and any(item.name == "face_encodings" for item in planned):
         found.append("The component face_encodings holds active rows only: rows that are not active will be gone.")
     if request.environment == "production" and not request.safety_backup:

@@ -68,7 +68,8 @@ def replay(
     program = client.find("mysql", client_directory, flavour)
     folder = str(client_directory) if client_directory else None
     names = ("mariadb-binlog", "mysqlbinlog") if flavour == "mariadb" else ("mysqlbinlog",)
-    path = next((found for name in names if (found := shutil.which(name, path=folder))), None)
+    places = (folder, None) if flavour == "mariadb" else (folder,)  # MariaDB's may lie beside other clients
+    path = next((found for place in places for name in names if (found := shutil.which(name, path=place))), None)
     if path is None:
         raise PermanentError(f"There is no {names[0]} for the {flavour} server: install the vendor's client programs.")
     arguments = [path, "--no-defaults", f"--start-position={job.start}"]
