@@ -3,17 +3,21 @@
 **Why.** Brings a published backup back: to the test server for a look, or to production after a loss. The promise is
 four hours from loss to service; the plan says how long this one should take.
 
-**When.** By hand: *Trigger*, fill in the form. Without a change it restores the newest backup to the test server.
+**When.** By hand: *Trigger*, fill in the form. Without a change it restores the newest backup to the test server. After
+a bad statement, look for it first (*Find the bad transaction*: nothing is restored, the log of `plan` lists what
+changed the table), then restore to just before it.
 
 **What.** `plan` checks every parameter and writes down what will be overwritten. With *plan only* it ends there.
 `approve` shows the plan to a person before production is touched; `safety_backup` then saves what will be replaced.
 `fetch` brings the set here and proves it (signature, sizes, checksums, key) before the first statement reaches the
-server. `load` goes table by table, `verify_restore` compares objects and row counts with the manifest, `notify` tells
-Slack.
+server. `load` goes table by table; with a point in time, `apply_binlogs` then replays the archived binary logs
+from the backup's snapshot up to it. `verify_restore` compares objects and row counts with the manifest (after a replay
+those that no log touched, and the last transaction with the plan), `notify` tells Slack.
 
 **When it fails.** Open the red task before `notify`: its help says what to do. A failed `load` that is retried goes on
-with the tables that are missing. To go back, run this DAG again with the safety backup's name as *backup*
-(`safety/YYYYMMDD_HHMMSS`). A rejected approval is a failed run: nothing was changed.
+with the tables that are missing, `apply_binlogs` behind the last transaction that it applied. To go back, run this DAG
+again with the safety backup's name as *backup* (`safety/YYYYMMDD_HHMMSS`). A rejected approval is a failed run: nothing
+was changed.
 """
 
 from airflow.sdk import DAG

@@ -200,6 +200,7 @@ def _where(world: World, stage: Stage) -> str:
         "notify": world.slack.url,
         "fetch": staging,
         "load": production,
+        "apply_binlogs": production,
         "verify_restore": production,
     }
     return places.get(stage.name, "") if stage.state != "skipped" else ""

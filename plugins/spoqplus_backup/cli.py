@@ -18,10 +18,14 @@ from spoqplus_backup.core.crypto import generate_signing_key, key_fingerprint
 from spoqplus_backup.core.errors import BackupError, PermanentError, SettingsError
 from spoqplus_backup.core.manifest import Manifest, Part
 from spoqplus_backup.core.mysql.dump import dump
+from spoqplus_backup.core.mysql.statements import KINDS
 from spoqplus_backup.core.progress import human_bytes, human_seconds
 from spoqplus_backup.core.publish import publish
+from spoqplus_backup.core.recovery.archived import ArchivedLogs
+from spoqplus_backup.core.recovery.find import LIMIT, Effort, find_in_first, read_search
 from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest, load_plan, make_plan, validate_request
-from spoqplus_backup.core.recovery.restore import fetch, load_set, safety_preflight, verify_restored
+from spoqplus_backup.core.recovery.restore import fetch, load_set, roll_forward, safety_preflight, verify_restored
+from spoqplus_backup.core.recovery.windows import fulls, windows
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.binlogs import BinlogCatalog
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
@@ -29,7 +33,7 @@ from spoqplus_backup.core.repository.opener import open_repositories, open_repos
 from spoqplus_backup.core.run import BackupRun, StageSummary
 from spoqplus_backup.core.settings import Settings, check_settings, load_settings, settings_files
 from spoqplus_backup.core.stages import STORE_THREADS, compress, encrypt, in_parallel, upload, verify
-from spoqplus_backup.plan_text import plan_markdown
+from spoqplus_backup.plan_text import effort_line, local_time, plan_markdown, window_lines
 
 GENERATION = 0  # nothing is ever cleared here: a restore that is resumed goes on
 SIGNING_KEY, SIGNING_PUB = "signing.key", "signing.pub"
@@ -80,6 +84,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_restore(restore)
     restore.set_defaults(command=restore_set)
 
+    reachable = commands.add_parser("windows", help="list the points in time that each full backup and its logs reach")
+    reachable.add_argument("--repository", help="only this one's")
+    reachable.set_defaults(command=list_windows)
+
+    finding = commands.add_parser("find", help="list the transactions that changed a table, from the archived logs")
+    finding.add_argument("--table", dest="tables", action="append", required=True, metavar="DATABASE.TABLE")
+    finding.add_argument("--kind", default="delete,drop,truncate", help=f"of {','.join(KINDS)} (default: %(default)s)")
+    finding.add_argument("--since", metavar="TIME", help="such as 2026-01-31T14:00+09:00")
+    finding.add_argument("--until", metavar="TIME", help="the same")
+    finding.add_argument("--limit", type=int, default=LIMIT, help="show no more (default: %(default)s)")
+    finding.add_argument("--oldest-first", action="store_true", help="begin with the oldest")
+    finding.add_argument("--repository", help="the one to look in (default: the first that has logs)")
+    finding.set_defaults(command=find_transactions)
+
     keys = commands.add_parser("keys", help="make keys").add_subparsers(required=True, metavar="COMMAND")
     generate = keys.add_parser("generate", help="make a pair of signing keys in a folder")
     generate.add_argument("folder", type=Path)
@@ -99,6 +117,10 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--components", nargs="+", metavar="NAME", help="what to restore (default: database)")
     parser.add_argument("--tables", nargs="+", metavar="DATABASE.TABLE", help="only these")
     parser.add_argument("--into-schema", metavar="NAME", help="under another schema name")
+    point = parser.add_mutually_exclusive_group()
+    point.add_argument("--to-time", metavar="TIME", help="roll forward to a time such as 2026-01-31T14:05:09+09:00")
+    point.add_argument("--to-gtid", metavar="GTID", help="roll forward to a transaction, with it")
+    point.add_argument("--before-gtid", metavar="GTID", help="roll forward to just before a transaction")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     parser.add_argument("--no-safety-backup", dest="safety_backup", action="store_false", help="save nothing before")
     parser.add_argument("--yes", action="store_true", help="do not ask before production is overwritten")
@@ -304,6 +326,42 @@ def _damage(repository: Repository, manifest: Manifest, *, read_back: bool) -> l
     return [problem for problem in found if problem is not None]
 
 
+def list_windows(options: argparse.Namespace) -> int:
+    """Print what each repository's full backups reach; 1 when one has no logs, or its logs end too early."""
+    settings, connections = _settings(options), EnvironmentConnections()
+    status = 0
+    for repository in _repositories(options, settings, connections):
+        found = windows(ArchivedLogs(settings, connections, repository), fulls(_catalog(settings, repository)))
+        print(f"{repository.name} ({repository.url}): {len(found)} full backups")
+        for line in window_lines(settings, found):
+            print(f"  {line}")
+        status = 1 if any(window.problem for window in found) else status
+    return status
+
+
+def find_transactions(options: argparse.Namespace) -> int:
+    """Print each transaction as it is found, then how much was read."""
+    settings = _settings(options)
+    search = read_search(
+        options.tables,
+        [kind.strip() for kind in options.kind.split(",") if kind.strip()],
+        options.since,
+        options.until,
+        settings.timezone,
+        options.limit,
+        newest_first=not options.oldest_first,
+    )
+    effort = Effort()
+    for candidate in find_in_first(settings, EnvironmentConnections(), options.repository, search, effort):
+        what = ", ".join(
+            f"{found.kind} {found.table}" + ("" if found.rows is None else f" {found.rows:,} rows")
+            for found in candidate.found
+        )
+        print(f"{local_time(settings, candidate.at)}  {candidate.point}  {what}  {candidate.statement}", flush=True)
+    print(effort_line(settings, effort))
+    return 0
+
+
 def restore_set(options: argparse.Namespace) -> int:
     """Plan, ask, save what will be overwritten, fetch, load, compare."""
     settings, connections = _settings(options), EnvironmentConnections()
@@ -319,12 +377,15 @@ def restore_set(options: argparse.Namespace) -> int:
         _save_what_is_there(settings, connections, plan)
     _report(fetch(settings, connections, plan))
     _report(load_set(settings, connections, plan, generation=GENERATION))
+    if plan.replay is not None:
+        _report(roll_forward(settings, connections, plan))
     _report(verify_restored(settings, connections, plan))
     return 0
 
 
 def _new_plan(options: argparse.Namespace, settings: Settings, connections: Connections) -> RestorePlan:
-    request = validate_request(settings, {name: getattr(options, name) for name in RestoreRequest.model_fields})
+    given = {name: getattr(options, name, None) for name in RestoreRequest.model_fields}
+    request = validate_request(settings, given)
     return make_plan(settings, connections, request, f"cli/{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}")
 
 

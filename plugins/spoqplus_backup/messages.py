@@ -23,6 +23,7 @@ KOREAN: dict[str, str] = {
     "stage.approve": "승인",
     "stage.fetch": "내려받기",
     "stage.load": "적재",
+    "stage.apply_binlogs": "바이너리 로그 적용",
     "stage.verify_restore": "복원 검증",
     "group.safety_backup": "안전 백업",
     # the daily backup
@@ -81,6 +82,11 @@ KOREAN: dict[str, str] = {
         "테이블별로 적재합니다. **실패하면** 원인을 없앤 뒤 이 작업을 clear 하세요. 끝난 테이블은 건너뜁니다. "
         "되돌리려면 먼저 만든 안전 백업을 복원하세요."
     ),
+    "help.apply_binlogs": (
+        "적재한 백업에 바이너리 로그를 목표 시점까지 적용합니다(시점을 주었을 때만). **실패하면** 로그에 서버가 거부한 "
+        "문장이 있습니다. 원인을 없앤 뒤 이 작업을 clear 하면 이어서 적용하며 같은 것을 두 번 적용하지 않습니다. "
+        "처음부터 다시 하려면 load 작업을 clear 하세요."
+    ),
     "help.verify_restore": (
         "매니페스트의 모든 오브젝트가 있고 행 수가 같은지 확인합니다. **실패하면** 로그에 다른 것이 나열됩니다. load "
         "작업을 clear 하거나 안전 백업을 복원하세요."
@@ -88,6 +94,29 @@ KOREAN: dict[str, str] = {
     # the restore's form
     "form.section.what": "일부만 복원",
     "form.section.where": "저장소와 스키마",
+    "form.section.point": "시점 복구",
+    "form.section.find": "문제의 트랜잭션 찾기",
+    "form.to_time": "이 시각까지",
+    "form.to_time.help": (
+        "예: 2026-01-31T14:05:09+09:00. 이 시각보다 늦게 찍힌 첫 트랜잭션 앞까지 복원합니다. 시간대를 쓰지 않으면 "
+        "{zone} 시각입니다. 아래 두 칸과 함께 쓸 수 없습니다."
+    ),
+    "form.to_gtid": "이 트랜잭션까지",
+    "form.to_gtid.help": "GTID(MariaDB 0-1-4711, MySQL uuid:23)나 위치(binlog.000012:4711). 그 트랜잭션도 포함합니다.",
+    "form.before_gtid": "이 트랜잭션 직전까지",
+    "form.before_gtid.help": (
+        "GTID 또는 위치 binlog.000012:4711. 그 트랜잭션은 포함하지 않습니다. 잘못 실행한 문장의 GTID는 아래 찾기로 "
+        "알 수 있습니다."
+    ),
+    "form.find_tables": "찾을 테이블",
+    "form.find_tables.help": (
+        "한 줄에 하나씩 데이터베이스.테이블(*와 ? 사용 가능). 적으면 복원하지 않고, 이 테이블을 바꾼 트랜잭션을 plan "
+        "작업의 로그에 나열하고 끝납니다."
+    ),
+    "form.find_kinds": "찾을 종류",
+    "form.find_kinds.help": "비워 두면 delete, drop, truncate를 찾습니다. ddl은 정의를 바꾸는 모든 문장입니다.",
+    "form.find_since": "이 시각부터 찾기",
+    "form.find_since.help": "예: 2026-01-31T14:00+09:00. 비워 두면 보관된 모든 로그에서 찾습니다.",
     "form.environment": "대상 환경",
     "form.environment.help": "test는 시험 서버로, production은 계획을 보고 승인한 뒤 운영 서버로 복원합니다.",
     "form.environment.test": "시험 서버",
@@ -126,6 +155,36 @@ KOREAN: dict[str, str] = {
     "plan.fetch": "내려받기",
     "plan.load": "적재",
     "plan.load.amount": "SQL {size}, 행 {rows}개, 오브젝트 {objects}개",
+    "plan.point": "복원 시점",
+    "plan.point.to_time": "{time}까지",
+    "plan.point.to_gtid": "`{gtid}` 트랜잭션까지(포함)",
+    "plan.point.before_gtid": "`{gtid}` 트랜잭션 직전까지",
+    "plan.point.zone": "시간대를 쓰지 않아 {zone} 시각으로 읽었습니다",
+    "plan.replay": "바이너리 로그 적용",
+    "plan.replay.amount": (
+        "트랜잭션 {transactions}개, 마지막 {last}; 로그 {logs}개({first} {start}부터 {final} {stop}까지, {size}, "
+        "타임라인 {timeline}), 약 {seconds}"
+    ),
+    "plan.replay.end": "끝",
+    "plan.replay.nothing": "없음",
+    "plan.back": (
+        "로그의 시각이 최대 {seconds}초 뒤로 갑니다(서버 시계가 바뀌었거나 오래 걸린 문장). 로그에 적힌 순서를 따르며, "
+        "목표보다 늦게 찍힌 첫 트랜잭션 앞에서 멈춥니다."
+    ),
+    "plan.windows": "도달할 수 있는 구간",
+    "plan.window": "`{backup}`: {start}부터 {end}까지",
+    "plan.unreachable": "도달할 수 없음: {start}부터 {end}까지 ({reason})",
+    "find.title": "{site}: 찾은 트랜잭션 {count}개",
+    "find.nothing": "찾는 트랜잭션이 없습니다.",
+    "find.at": "시각",
+    "find.point": "before_gtid에 쓸 값",
+    "find.table": "테이블",
+    "find.rows": "행",
+    "find.statement": "문장",
+    "find.effort": (
+        "로그 {logs}개 중 {read}개를 읽었습니다(받은 양 {fetched}, 읽은 양 {size}, 트랜잭션 {transactions}개)."
+    ),
+    "find.more": "{limit}개까지만 보여 줍니다. 더 좁혀서 다시 찾으세요.",
     "plan.duration": "예상 시간",
     "plan.overwrites": "덮어쓰는 것 {count}개",
     "plan.overwrites.nothing": "덮어쓰는 것이 없습니다.",
@@ -134,6 +193,8 @@ KOREAN: dict[str, str] = {
     "log.stage": "{stage} {component}: 파트 {parts}개, {sizes}, {seconds}, {rate}/s",
     "log.dry_run": "계획만 세우는 실행이므로 여기서 끝납니다.",
     "log.nothing_overwritten": "복원이 덮어쓸 것이 없어 안전 백업이 필요하지 않습니다.",
+    "log.no_target": "복원할 시점을 주지 않았으므로 적용할 바이너리 로그가 없습니다.",
+    "log.found": "찾기만 하는 실행이므로 여기서 끝납니다.",
     "log.approved": "{user} 님이 {time}에 승인했습니다.",
     "log.slack_failed": "Slack에 알리지 못했습니다({attempts}번 시도): {error}. 백업 결과에는 영향이 없습니다.",
     "log.slack_sent": "Slack에 알렸습니다.",
@@ -174,6 +235,9 @@ KOREAN: dict[str, str] = {
     "slack.environment": "대상 환경",
     "slack.approved_by": "승인",
     "slack.safety_set": "안전 백업",
+    "slack.point": "복원된 시점",
+    "slack.point.reached": "{time} {gtid}(트랜잭션 {transactions}개 적용)",
+    "slack.point.snapshot": "백업 시점 그대로(적용할 트랜잭션 없음)",
     "slack.more": "외 {count}건",
     "slack.rto": "복구 목표 {hours}시간",
     # the archive of binary logs and the incremental backup
@@ -276,6 +340,7 @@ ENGLISH: dict[str, str] = {
     "stage.approve": "Approve",
     "stage.fetch": "Fetch",
     "stage.load": "Load",
+    "stage.apply_binlogs": "Apply binary logs",
     "stage.verify_restore": "Verify the restore",
     "group.safety_backup": "Safety backup",
     "backup.dag": "{site} daily backup",
@@ -332,12 +397,40 @@ ENGLISH: dict[str, str] = {
         "Loads table by table. **When it fails** remove the cause and clear this task: finished tables are skipped. To "
         "go back, restore the safety backup that was taken before."
     ),
+    "help.apply_binlogs": (
+        "Replays the binary logs on the loaded backup, up to the target (only when there is one). **When it fails** "
+        "its log has the statement that the server refused. Remove the cause and clear this task: it goes on, and no "
+        "transaction is applied twice. To begin anew, clear load."
+    ),
     "help.verify_restore": (
         "Every object of the manifest has to exist and row counts have to match. **When it fails** its log lists what "
         "differs: clear load, or restore the safety backup."
     ),
     "form.section.what": "Only a part",
     "form.section.where": "Repository and schema",
+    "form.section.point": "Point in time",
+    "form.section.find": "Find the bad transaction",
+    "form.to_time": "Up to a time",
+    "form.to_time.help": (
+        "Such as 2026-01-31T14:05:09+09:00: everything before the first transaction that is stamped later. Without an "
+        "offset it is a time of {zone}. Not together with the two fields below."
+    ),
+    "form.to_gtid": "Up to and with a transaction",
+    "form.to_gtid.help": "A GTID (MariaDB 0-1-4711, MySQL uuid:23) or a place (binlog.000012:4711), which is included.",
+    "form.before_gtid": "Up to just before a transaction",
+    "form.before_gtid.help": (
+        "A GTID or a place, binlog.000012:4711. Without that transaction. The search below finds the GTID of a "
+        "statement that should not have been."
+    ),
+    "form.find_tables": "Tables to look for",
+    "form.find_tables.help": (
+        "One database.table a line, with * and ?. Then nothing is restored: the log of the task plan lists the "
+        "transactions that changed these tables, and the run ends."
+    ),
+    "form.find_kinds": "Kinds to look for",
+    "form.find_kinds.help": "Left empty: delete, drop, truncate. ddl is every statement that changes definitions.",
+    "form.find_since": "Look from a time on",
+    "form.find_since.help": "Such as 2026-01-31T14:00+09:00. Left empty, in all logs that are kept.",
     "form.environment": "Environment",
     "form.environment.help": (
         "test restores to the test server; production to the production server, once somebody approved the plan."
@@ -377,6 +470,34 @@ ENGLISH: dict[str, str] = {
     "plan.fetch": "To fetch",
     "plan.load": "To load",
     "plan.load.amount": "{size} of SQL, {rows} rows, {objects} objects",
+    "plan.point": "Point in time",
+    "plan.point.to_time": "up to {time}",
+    "plan.point.to_gtid": "up to and with transaction `{gtid}`",
+    "plan.point.before_gtid": "up to just before transaction `{gtid}`",
+    "plan.point.zone": "no offset was given: it is read as a time of {zone}",
+    "plan.replay": "To replay",
+    "plan.replay.amount": (
+        "{transactions} transactions, the last one of {last}; {logs} logs (from {first} {start} to {final} {stop}, "
+        "{size}, timeline {timeline}), about {seconds}"
+    ),
+    "plan.replay.end": "end",
+    "plan.replay.nothing": "none",
+    "plan.back": (
+        "Times in the logs go back by up to {seconds} s (the server's clock was set, or statements took long). The "
+        "order of the log counts: the replay stops before the first transaction that is stamped later than the target."
+    ),
+    "plan.windows": "What can be reached",
+    "plan.window": "`{backup}`: {start} to {end}",
+    "plan.unreachable": "can't be reached: {start} to {end} ({reason})",
+    "find.title": "{site}: {count} transactions found",
+    "find.nothing": "There is no such transaction.",
+    "find.at": "Time",
+    "find.point": "For before_gtid",
+    "find.table": "Table",
+    "find.rows": "Rows",
+    "find.statement": "Statement",
+    "find.effort": ("{read} of {logs} logs were read ({fetched} fetched, {size} read, {transactions} transactions)."),
+    "find.more": "No more than {limit} are shown: narrow the search.",
     "plan.duration": "Should take",
     "plan.overwrites": "Overwrites {count} objects",
     "plan.overwrites.nothing": "Overwrites nothing.",
@@ -384,6 +505,8 @@ ENGLISH: dict[str, str] = {
     "log.stage": "{stage} {component}: {parts} parts, {sizes}, {seconds}, {rate}/s",
     "log.dry_run": "This run was to plan only: it ends here.",
     "log.nothing_overwritten": "The restore overwrites nothing: there is no need of a safety backup.",
+    "log.no_target": "No point in time was asked for: there is no binary log to apply.",
+    "log.found": "This run was to find transactions only: it ends here.",
     "log.approved": "Approved by {user} at {time}.",
     "log.slack_failed": "Slack could not be told ({attempts} attempts): {error}. The backup is none the worse for it.",
     "log.slack_sent": "Slack was told.",
@@ -422,6 +545,9 @@ ENGLISH: dict[str, str] = {
     "slack.environment": "Environment",
     "slack.approved_by": "Approved by",
     "slack.safety_set": "Safety backup",
+    "slack.point": "Point reached",
+    "slack.point.reached": "{time} {gtid}({transactions} transactions applied)",
+    "slack.point.snapshot": "that of the backup (no transaction to apply)",
     "slack.more": "and {count} more",
     "slack.rto": "objective {hours} h",
     # the archive of binary logs and the incremental backup

@@ -27,15 +27,16 @@ def test_structure(dag: DAG) -> None:
         "safety_backup.verify": {"safety_backup.publish"},
         "safety_backup.publish": {"fetch"},
         "fetch": {"load"},
-        "load": {"verify_restore"},
+        "load": {"apply_binlogs", "verify_restore"},
+        "apply_binlogs": {"verify_restore"},
         "verify_restore": {"notify"},
         "notify": set(),
     }
 
 
-def test_nothing_but_fetch_and_notify_runs_after_a_task_that_did_not_succeed(dag: DAG) -> None:
+def test_only_these_run_after_a_task_that_did_not_succeed(dag: DAG) -> None:
     rules = {task.task_id: task.trigger_rule.value for task in dag.tasks if task.trigger_rule != "all_success"}
-    assert rules == {"fetch": "none_failed", "notify": "all_done"}
+    assert rules == {"fetch": "none_failed", "verify_restore": "none_failed", "notify": "all_done"}
 
 
 def test_the_safety_backup_is_a_set_of_its_own_cadence(dag: DAG) -> None:
@@ -74,6 +75,12 @@ def test_the_form_restores_the_newest_backup_to_the_test_server_unless_told_othe
         "tables": [],
         "dry_run": False,
         "safety_backup": True,
+        "to_time": None,
+        "to_gtid": None,
+        "before_gtid": None,
+        "find_tables": [],
+        "find_kinds": [],
+        "find_since": None,
     }
 
 
@@ -88,6 +95,15 @@ def test_the_form_has_drop_downs(dag: DAG) -> None:
         "critical_tables",
         "face_encodings",
     ]
+    assert params["find_kinds"].schema["examples"] == [
+        "insert",
+        "update",
+        "delete",
+        "drop",
+        "truncate",
+        "alter",
+        "ddl",
+    ]
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])
@@ -99,6 +115,12 @@ def test_every_field_is_explained(read_dags: ReadDags, language: str) -> None:
             assert words.pop("section") is None, f"{name} is in the part of the form that is open from the start"
         for part, said in words.items():
             assert any("가" <= letter <= "힣" for letter in said) == (language == "ko"), f"{name}: {part}"
+
+
+def test_a_point_in_time_is_in_the_site_s_zone_unless_it_says_otherwise(read_dags: ReadDags) -> None:
+    params = form(read_dags("timezone: Europe/Berlin\nlanguage: en\n").dags["spoqplus_restore"])
+    assert "a time of Europe/Berlin" in params["to_time"].schema["description_md"]
+    assert params["to_time"].schema["section"] == "Point in time"
 
 
 def test_an_empty_form_is_valid(dag: DAG) -> None:

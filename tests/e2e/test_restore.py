@@ -68,7 +68,9 @@ def test_damaged_production_comes_back_once_a_person_approved(world: World, befo
     world.airflow.answer(RESTORE, run, "approve", "Approve")
 
     assert world.airflow.wait(RESTORE, run) == "success"
-    assert set(world.airflow.task_states(RESTORE, run).values()) == {"success"}
+    states = world.airflow.task_states(RESTORE, run)
+    assert states.pop("apply_binlogs") == "skipped", "no point in time was asked for"
+    assert set(states.values()) == {"success"}
     assert differences(before, world.snapshot(world.production)) == []
     saved = world.airflow.xcom(RESTORE, run, "safety_backup.publish")["set"]
     assert saved.startswith("safety/")
@@ -112,3 +114,31 @@ def test_what_the_api_lets_through_the_plan_refuses(world: World) -> None:
     assert world.airflow.wait(RESTORE, run) == "failed"
     assert "evironment" in world.airflow.log(RESTORE, run, "plan")
     assert "evironment" in world.told()
+
+
+def test_a_bad_statement_is_found_and_everything_but_it_comes_back(world: World) -> None:
+    world.back_up()  # what a restore loads is in no log
+    world.on_production(
+        "UPDATE members SET name = CONCAT(name, '*') LIMIT 7", "CREATE TABLE later (id INT PRIMARY KEY)"
+    )
+    good = world.snapshot(world.production)
+    world.on_production("DELETE FROM member_faces", "INSERT INTO later VALUES (1)")
+    world.archive()
+
+    told = len(world.slack.messages)
+    search = {"find_tables": ["spoqplus.member_faces"], "find_kinds": ["delete", "truncate"]}
+    run = world.airflow.trigger(RESTORE, search)
+    assert world.airflow.wait(RESTORE, run) == "success"
+    states = world.airflow.task_states(RESTORE, run)
+    assert states.pop("plan") == "success"
+    assert set(states.values()) == {"skipped"}
+    (found, *_) = world.airflow.xcom(RESTORE, run, "plan")["found"]
+    assert found["statement"] == "DELETE FROM member_faces"
+    assert found["gtid"] in world.airflow.log(RESTORE, run, "plan")
+    assert len(world.slack.messages) == told
+
+    run = world.airflow.trigger(RESTORE, {"before_gtid": found["gtid"]})
+    assert world.airflow.wait(RESTORE, run) == "success"
+    assert world.airflow.task_states(RESTORE, run)["apply_binlogs"] == "success"
+    assert differences(good, world.snapshot(world.test_server)) == []
+    assert "복원된 시점" in world.told()

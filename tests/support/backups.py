@@ -97,6 +97,8 @@ class Site:
         plan = self.plan(**params)
         recovery.fetch(self.settings, self.connections, plan)
         recovery.load_set(self.settings, self.connections, plan, generation)
+        if plan.replay is not None:
+            recovery.roll_forward(self.settings, self.connections, plan)
         recovery.verify_restored(self.settings, self.connections, plan)
         return plan
 

@@ -16,6 +16,7 @@ from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.settings import Settings
 from support import servers
+from support.archive import archive
 from support.dump_gate import DumpGate
 
 BUCKET = "spoqplus-backup"
@@ -55,6 +56,13 @@ class World:
             for key, part in manifest.objects().items():
                 opened.check(f"{name}/{key}", part.stored_bytes, part.sha256)
         return manifest
+
+    def archive(self) -> list[str]:
+        """Archive production's binary logs up to now, in the first repository."""
+        with pytest.MonkeyPatch.context() as environment:
+            for connection, value in self.connections.items():
+                environment.setenv(connection, value)
+            return archive(self.settings, EnvironmentConnections(), self.production)
 
     def snapshot(self, server: SandboxServer) -> compare.Snapshot:
         """Every table, trigger, view ... of the site's database on a server."""

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from spoqplus_backup.core.manifest import Part
 from spoqplus_backup.core.recovery.plan import PlannedComponent, RestorePlan, RestoreRequest
+from spoqplus_backup.core.recovery.target import PlannedLog, PlannedReplay, Target
+from spoqplus_backup.core.recovery.windows import Window
 from spoqplus_backup.core.settings import Settings, load_settings
 from spoqplus_backup.plan_text import plan_markdown
 
@@ -94,3 +97,59 @@ def test_two_thousand_tables_are_not_a_page_of_their_own(settings: Settings) -> 
     assert "덮어쓰는 것 2000개" in said
     assert "- 외 1960건" in said
     assert len(said) < 4000
+
+
+def point(**fields: Any) -> PlannedReplay:
+    part = Part(name="l.zst.age", raw_bytes=900, raw_sha256="0" * 64, stored_bytes=1 << 20, sha256="0" * 64)
+    log = PlannedLog(name="binlog.000012", sidecar_sha256="0" * 64, log=part, end=900, truncated=False, scheme="age")
+    target = Target(
+        parameter="to_time",
+        text="2026-01-02 12:00",
+        time=datetime(2026, 1, 2, 3, 0, tzinfo=timezone.utc),
+        zone="Asia/Seoul",
+    )
+    return PlannedReplay(
+        **{
+            "target": target,
+            "server_id": 1,
+            "timeline": "000002",
+            "logs": (log, log.model_copy(update={"name": "binlog.000013"})),
+            "start": 4711,
+            "stop": 815,
+            "transactions": 12345,
+            "last_at": datetime(2026, 1, 2, 2, 59, 59, 250000, tzinfo=timezone.utc),
+            "bytes": 3 << 20,
+            "seconds": 3.1,
+            "back_seconds": 80.0,
+        }
+        | fields
+    )
+
+
+def test_a_point_in_time(settings: Settings) -> None:
+    day = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    windows = (
+        Window(backup="daily/20260102_030000", start=day.replace(day=2), end=day.replace(day=2, hour=5)),
+        Window(backup="daily/20260101_030000", start=day, end=day.replace(hour=9), problem="the logs were reset"),
+    )
+    english = settings.model_copy(update={"language": "en"})
+    said = plan_markdown(english, planned(replay=point(), windows=windows))
+    for part in (
+        "| Point in time | up to 2026-01-02 12:00:00+09:00 |",
+        "| To fetch | 14.0 MiB |",
+        "| To replay | 12,345 transactions, the last one of 2026-01-02 11:59:59.250000+09:00; 2 logs "
+        "(from binlog.000012 4711 to binlog.000013 815, 3.0 MiB, timeline 000002), about 3.1 s |",
+        "- `daily/20260102_030000`: 2026-01-02 09:00:00+09:00 to 2026-01-02 14:00:00+09:00",
+        "- can't be reached: 2026-01-01 18:00:00+09:00 to 2026-01-02 09:00:00+09:00 (the logs were reset)",
+        "- no offset was given: it is read as a time of Asia/Seoul",
+        "- Times in the logs go back by up to 80 s",
+    ):
+        assert part in said
+
+
+def test_just_before_a_transaction(settings: Settings) -> None:
+    target = Target(parameter="before_gtid", text="0-1-4711")
+    said = plan_markdown(settings, planned(replay=point(target=target, stop=None, back_seconds=0.0, last_at=None)))
+    assert "| 복원 시점 | `0-1-4711` 트랜잭션 직전까지 |" in said
+    assert "binlog.000013 끝까지" in said
+    assert "마지막 없음" in said

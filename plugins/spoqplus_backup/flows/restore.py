@@ -1,4 +1,4 @@
-"""The restore flow: plan → approve → safety_backup → fetch → load → verify_restore → notify."""
+"""The restore flow: plan → approve → safety_backup → fetch → load → apply_binlogs → verify_restore → notify."""
 
 from datetime import timedelta
 
@@ -13,6 +13,7 @@ from spoqplus_backup.messages import text
 from spoqplus_backup.operators.notify import NotifyRestoreOperator
 from spoqplus_backup.operators.restore import (
     MARKDOWN_KEY,
+    ApplyBinlogsOperator,
     FetchOperator,
     LoadOperator,
     PlanRestoreOperator,
@@ -30,6 +31,7 @@ def restore(settings: Settings) -> None:
         **stage(settings, "plan"),
         approve_task_id="approve",
         safety_group_id=SAFETY_GROUP,
+        replay_task_id="apply_binlogs",
         execution_timeout=SHORT_TIMEOUT,
     )
     approved = ApprovalOperator(
@@ -52,7 +54,9 @@ def restore(settings: Settings) -> None:
         approve_task_id=approved.task_id,
         safety_task_id=saved.task_id,
     )
-    verified = VerifyRestoreOperator(**stage(settings, "verify_restore"))
+    replayed = ApplyBinlogsOperator(**stage(settings, "apply_binlogs"))
+    # Without a target the replay is skipped; the load has to have gone well then: hence it is a direct upstream, too.
+    verified = VerifyRestoreOperator(**stage(settings, "verify_restore"), trigger_rule=TriggerRule.NONE_FAILED)
     notified = NotifyRestoreOperator(
         **stage(settings, "notify"),
         result_task_id=verified.task_id,
@@ -64,4 +68,5 @@ def restore(settings: Settings) -> None:
     )
     chain(planned, approved, checked)
     planned >> checked  # so that a cleared safety backup that the plan skipped is skipped again
-    chain([approved, saved], fetched, loaded, verified, notified)
+    chain([approved, saved], fetched, loaded, replayed, verified, notified)
+    loaded >> verified

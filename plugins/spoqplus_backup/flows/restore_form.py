@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from spoqplus_backup.core.mysql.statements import KINDS
 from spoqplus_backup.core.run import component_names
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.messages import component_label, text
@@ -21,7 +22,7 @@ def restore_params(settings: Settings) -> dict[str, Param]:
         return Param(
             default,
             title=text(language, f"form.{name}"),
-            description_md=text(language, f"form.{name}.help"),
+            description_md=text(language, f"form.{name}.help", zone=settings.timezone),
             section=text(language, f"form.section.{section}") if section else None,
             **schema,
         )
@@ -60,4 +61,12 @@ def restore_params(settings: Settings) -> dict[str, Param]:
             values_display={"null": text(language, "form.repository.any")} | {name: name for name in repositories},
         ),
         "into_schema": param("into_schema", "where", None, type=["null", "string"], maxLength=64),
+        "to_time": param("to_time", "point", None, type=["null", "string"]),
+        "to_gtid": param("to_gtid", "point", None, type=["null", "string"]),
+        "before_gtid": param("before_gtid", "point", None, type=["null", "string"]),
+        "find_tables": param("find_tables", "find", [], type=["array", "null"], items={"type": "string"}),
+        "find_kinds": param(
+            "find_kinds", "find", [], type=["array", "null"], items={"type": "string"}, examples=list(KINDS)
+        ),
+        "find_since": param("find_since", "find", None, type=["null", "string"]),
     }

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.messages import component_label, duration, text
@@ -10,7 +12,7 @@ from spoqplus_backup.notifications.blocks import Block, bullets, context, divide
 from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
 from spoqplus_backup.notifications.slack import Message
 
-STAGES = ("fetch", "load", "verify_restore")
+STAGES = ("fetch", "load", "apply_binlogs", "verify_restore")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Restored:
     """What the tasks of a restore left in XCom, each None when the run did not get there.
 
     `plan` sums up the plan, `approval` is Airflow's answer of a person, `safety` the published safety backup, `stages`
-    the summaries of fetch, load and verify_restore by name.
+    the summaries of fetch, load, apply_binlogs and verify_restore by name.
     """
 
     plan: Mapping[str, Any] | None = None
@@ -40,6 +42,17 @@ def restore_message(report: RunReport, restored: Restored) -> Message:
     return Message(text=f"{title} {restored.plan['backup']}" if restored.plan else title, blocks=blocks)
 
 
+def _point(report: RunReport, detail: Mapping[str, Any]) -> str:
+    """The point that a replay reached."""
+    if not detail["transactions"]:
+        return text(report.language, "slack.point.snapshot")
+    gtid = f"{detail['last_gtid']} " if detail["last_gtid"] else ""
+    time = datetime.fromisoformat(detail["last_at"]).astimezone(ZoneInfo(report.timezone)).isoformat(sep=" ")
+    return text(
+        report.language, "slack.point.reached", time=time, gtid=gtid, transactions=f"{detail['transactions']:,}"
+    )
+
+
 def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any]) -> list[Block]:
     language = report.language
     environment = text(language, f"form.environment.{plan['environment']}")
@@ -53,6 +66,8 @@ def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any])
             ", ".join(escape(component_label(language, name)) for name in plan["components"]),
         ),
     ]
+    if (replayed := (restored.stages or {}).get("apply_binlogs")) is not None:
+        pairs.append((text(language, "slack.point"), escape(_point(report, replayed["detail"]))))
     if restored.approval is not None:
         who = (restored.approval["responded_by_user"] or {}).get("name", "?")
         pairs.append((text(language, "slack.approved_by"), escape(who)))

@@ -171,9 +171,9 @@ def _report(
     return RunReport(
         site=settings.site,
         language=settings.language,
+        timezone=settings.timezone,
         succeeded=succeeded,
         run_url=run_url,
-        timezone=settings.timezone,
         seconds=(datetime.now(timezone.utc) - (run.start_date or run.run_after)).total_seconds(),
         failures=tuple(
             Failure(

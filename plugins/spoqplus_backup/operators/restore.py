@@ -1,4 +1,4 @@
-"""The restore chain's operators: plan, fetch, load, verify. The approval between them is Airflow's own."""
+"""The restore chain's operators: plan, fetch, load, replay, verify. The approval between them is Airflow's own."""
 
 import logging
 from collections.abc import Sequence
@@ -28,42 +28,54 @@ MARKDOWN_KEY = "markdown"  # XCom of the plan task: the plan as a person reads i
 class PlanRestoreOperator(SiteOperator, SkipMixin):
     """Validates every parameter of the run, writes the plan down, and skips what this restore does not need.
 
-    A restore to the test server needs neither approval nor safety backup; a dry run needs nothing more at all.
+    A restore to the test server needs neither approval nor safety backup, one without a target no replay; a dry run
+    and a search for transactions need nothing more at all.
 
     :param approve_task_id: the task that asks a person.
     :param safety_group_id: the task group that saves what will be replaced.
+    :param replay_task_id: the task that replays binary logs.
     """
 
     inherits_from_skipmixin = True
-    template_fields: Sequence[str] = ("approve_task_id", "safety_group_id")
+    template_fields: Sequence[str] = ("approve_task_id", "safety_group_id", "replay_task_id")
     ui_color = "#e8f0fe"
 
-    def __init__(self, *, approve_task_id: str, safety_group_id: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, approve_task_id: str, safety_group_id: str, replay_task_id: str = "apply_binlogs", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.approve_task_id = approve_task_id
         self.safety_group_id = safety_group_id
+        self.replay_task_id = replay_task_id
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Plan. The result is pushed before the skipping, which ends the task."""
         from spoqplus_backup.core.recovery.plan import make_plan, validate_request
-        from spoqplus_backup.plan_text import plan_markdown
+        from spoqplus_backup.plan_text import found_markdown, plan_markdown
 
         request = validate_request(settings, context["params"])
-        plan = make_plan(settings, connections, request, run_name(context))
-        markdown = plan_markdown(settings, plan)
+        if request.finds:
+            markdown, summary = found_markdown(settings, connections, request)
+            end: str | None = "log.found"
+        else:
+            plan = make_plan(settings, connections, request, run_name(context))
+            markdown, summary = plan_markdown(settings, plan), _summary(settings, plan)
+            end = "log.dry_run" if request.dry_run else None
         log.info("%s", markdown)
         ti = context["ti"]
         ti.xcom_push(key=MARKDOWN_KEY, value=markdown)
-        ti.xcom_push(key="return_value", value=_summary(plan))
-        if request.dry_run:
-            log.info("%s", text(settings.language, "log.dry_run"))
+        ti.xcom_push(key="return_value", value=summary)
+        if end is not None:
+            log.info("%s", text(settings.language, end))
         downstream = self.get_flat_relatives(upstream=False)
         self.skip(ti, [task for task in downstream if not self.needs(request, task.task_id)])
 
     def needs(self, request: "RestoreRequest", task_id: str) -> bool:
         """Whether what was asked for needs this task."""
-        if request.dry_run:
+        if request.dry_run or request.finds:
             return False
+        if task_id == self.replay_task_id:
+            return request.has_target
         if task_id == self.approve_task_id:
             return request.environment == PRODUCTION
         if task_id.startswith(f"{self.safety_group_id}."):
@@ -71,7 +83,10 @@ class PlanRestoreOperator(SiteOperator, SkipMixin):
         return True
 
 
-def _summary(plan: "RestorePlan") -> dict[str, Any]:
+def _summary(settings: "Settings", plan: "RestorePlan") -> dict[str, Any]:
+    from spoqplus_backup.plan_text import plan_warnings
+
+    replay = plan.replay
     return {
         "environment": plan.request.environment,
         "backup": plan.backup,
@@ -85,7 +100,10 @@ def _summary(plan: "RestorePlan") -> dict[str, Any]:
         "sql_bytes": plan.sql_bytes,
         "seconds": plan.seconds,
         "rto_seconds": plan.rto_seconds,
-        "warnings": list(plan.warnings),
+        "warnings": plan_warnings(settings, plan),
+        "point": replay.target.text if replay else None,
+        "transactions": replay.transactions if replay else None,
+        "last_at": replay.last_at.isoformat() if replay and replay.last_at else None,
     }
 
 
@@ -156,10 +174,29 @@ class LoadOperator(SiteOperator):
             raise PermanentError(text(settings.language, "error.not_approved"))
         if approval["responded_at"] < plan.made_at:
             raise PermanentError(text(settings.language, "error.plan_changed"))
-        if plan.request.safety_backup and plan.overwrites and not ti.xcom_pull(task_ids=self.safety_task_id):
+        if plan.request.safety_backup and plan.replaces and not ti.xcom_pull(task_ids=self.safety_task_id):
             raise PermanentError(text(settings.language, "error.no_safety_backup"))
         user = (approval["responded_by_user"] or {}).get("name", "?")
         log.info("%s", text(settings.language, "log.approved", user=user, time=approval["responded_at"].isoformat()))
+
+
+class ApplyBinlogsOperator(SiteOperator):
+    """Replays the fetched binary logs on what was loaded, up to the target; retried or cleared, it goes on.
+
+    Without a target it is skipped by the plan, and by itself when it was cleared.
+    """
+
+    ui_color = "#fad2cf"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Replay."""
+        from spoqplus_backup.core.recovery.plan import load_plan
+        from spoqplus_backup.core.recovery.restore import roll_forward
+
+        plan = load_plan(settings, run_name(context))
+        if plan.replay is None:
+            raise AirflowSkipException(text(settings.language, "log.no_target"))
+        return log_summary(settings, roll_forward(settings, connections, plan))
 
 
 class VerifyRestoreOperator(SiteOperator):

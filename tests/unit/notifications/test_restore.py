@@ -79,3 +79,14 @@ def test_many_failures_are_counted() -> None:
     assert "`task7`" in said
     assert "`task8`" not in said
     assert "and 3 more" in said
+
+
+def test_a_point_in_time_says_where_it_ended() -> None:
+    detail = {"transactions": 12345, "last_at": "2026-01-02T03:04:05.250000+00:00", "last_gtid": "0-1-4711"}
+    replayed = STAGES | {"apply_binlogs": {"seconds": 61.0, "bytes_out": 2 << 20, "detail": detail}}
+    there = RunReport("spoqplus", "en", True, "http://airflow/dags/d/runs/r", 120.0, timezone="Asia/Seoul")
+    said = told(there, Restored(PLAN, stages=replayed))
+    assert "2026-01-02 12:04:05.250000+09:00 0-1-4711 (12,345 transactions applied)" in said
+    assert "Apply binary logs 1 min 1 s · 2.0 MiB" in said
+    nothing = replayed | {"apply_binlogs": replayed["apply_binlogs"] | {"detail": detail | {"transactions": 0}}}
+    assert "백업 시점 그대로" in told(report("ko"), Restored(PLAN, stages=nothing))

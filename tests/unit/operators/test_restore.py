@@ -18,6 +18,7 @@ TASKS = {
     "safety_backup.publish",
     "fetch",
     "load",
+    "apply_binlogs",
     "verify_restore",
     "notify",
 }
@@ -28,7 +29,13 @@ TASKS = {
     [
         (RestoreRequest(environment="test"), {"fetch", "load", "verify_restore", "notify"}),
         (RestoreRequest(environment="test", safety_backup=False), {"fetch", "load", "verify_restore", "notify"}),
-        (RestoreRequest(environment="production"), TASKS),
+        (RestoreRequest(environment="production"), TASKS - {"apply_binlogs"}),
+        (RestoreRequest(environment="production", to_time="2026-01-02T03:04:05Z"), TASKS),
+        (
+            RestoreRequest(environment="test", before_gtid="0-1-2"),
+            {"fetch", "load", "apply_binlogs", "verify_restore", "notify"},
+        ),
+        (RestoreRequest(environment="test", find_tables=("spoqplus.members",)), set()),
         (
             RestoreRequest(environment="production", safety_backup=False),
             {"approve", "fetch", "load", "verify_restore", "notify"},

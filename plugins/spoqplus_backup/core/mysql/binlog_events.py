@@ -9,7 +9,7 @@ Sources: MySQL's `libs/mysql/binlog/event`, MariaDB's `sql/log_event.h`; seen wi
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import IntEnum
@@ -67,6 +67,23 @@ class Kind(IntEnum):
     DELETE_ROWS_COMPRESSED = 171
 
 
+ROWS = frozenset(
+    {
+        Kind.WRITE_ROWS_V1,
+        Kind.UPDATE_ROWS_V1,
+        Kind.DELETE_ROWS_V1,
+        Kind.WRITE_ROWS,
+        Kind.UPDATE_ROWS,
+        Kind.DELETE_ROWS,
+        Kind.PARTIAL_UPDATE_ROWS,
+        Kind.WRITE_ROWS_COMPRESSED_V1,
+        Kind.UPDATE_ROWS_COMPRESSED_V1,
+        Kind.DELETE_ROWS_COMPRESSED_V1,
+        Kind.WRITE_ROWS_COMPRESSED,
+        Kind.UPDATE_ROWS_COMPRESSED,
+        Kind.DELETE_ROWS_COMPRESSED,
+    }
+)
 WHOLE = frozenset({Kind.PREVIOUS_GTIDS, Kind.MARIADB_GTID_LIST, Kind.TRANSACTION_PAYLOAD})  # bodies kept to the end
 
 
@@ -104,18 +121,20 @@ class Format:
 class LogReader:
     """The events of one log. `format` is known from the start; `end` is where the last whole event ends."""
 
-    def __init__(self, read: Read, where: str) -> None:
+    def __init__(self, read: Read, where: str, whole: Container[int] = WHOLE) -> None:
         """Read the magic bytes and the first event.
 
         Args:
             read: gives at most so many bytes, fewer at the end only.
             where: names the log in errors.
+            whole: of which kinds the whole body is kept, however long; has `WHOLE` in it.
 
         Raises:
             IntegrityError: it is no binary log, or its first event is damaged.
         """
         self._read = _exactly(read)
         self._where = where
+        self._whole = whole
         self._checksums = False
         self._truncated = False
         self.end = len(MAGIC)
@@ -161,7 +180,7 @@ class LogReader:
 
     def _body(self, kind: int, header: bytes, length: int, start: int) -> bytes | None:
         """The body, its checksum looked at; None when the file ends before it does."""
-        if kind == Kind.FORMAT_DESCRIPTION or kind in WHOLE or length <= HEAD_BYTES:
+        if kind == Kind.FORMAT_DESCRIPTION or kind in self._whole or length <= HEAD_BYTES:
             content = self._read(length)
             if len(content) < length:
                 return None

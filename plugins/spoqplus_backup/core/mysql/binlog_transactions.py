@@ -12,6 +12,7 @@ from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.mysql import binlog_events as events
 from spoqplus_backup.core.mysql.binlog_events import Event, Format, Kind, LogReader, Read
 from spoqplus_backup.core.mysql.binlog_gtids import Begin, begin, gtid_list, previous_gtids
+from spoqplus_backup.core.mysql.binlog_rows import Layout, count_rows, layout, packed
 from spoqplus_backup.core.mysql.gtid import Gtid, GtidSet, GtidState, MariaDbGtid, MySqlGtid
 
 Change = Literal["insert", "update", "delete", "statement"]
@@ -56,16 +57,32 @@ class Transaction:
     """Where the event that commits it lies; None for a statement that commits by itself."""
     statements: list[tuple[str, str]] = field(default_factory=list)
     """Database and text (its beginning) of statements, and of those that made rows where the log holds them."""
+    queries: list[tuple[str, str]] = field(default_factory=list)
+    """Of `statements` those that are to be executed; the others are remarks about rows."""
     changes: dict[tuple[str, str], dict[Change, int]] = field(default_factory=dict)
     """For each table how many events of which kind."""
+    rows: dict[tuple[str, str], dict[Change, int | None]] = field(default_factory=dict)
+    """For each table how many rows, when they are counted; None where a type is not known."""
 
 
 class Transactions:
     """The transactions of one log, in the log's order. What the log is as a whole is known behind the last one."""
 
-    def __init__(self, read: Read, where: str) -> None:
-        """Read the beginning of a log; see `LogReader`."""
-        self._reader = LogReader(read, where)
+    def __init__(
+        self, read: Read, where: str, *, count_rows: bool = False, characters: int = STATEMENT_CHARACTERS
+    ) -> None:
+        """Read the beginning of a log; see `LogReader`.
+
+        Args:
+            read: as for `LogReader`.
+            where: as for `LogReader`.
+            count_rows: count the rows of each event, which takes a row's event into memory as a whole.
+            characters: how much of a statement is kept.
+        """
+        self._reader = LogReader(read, where, events.WHOLE | events.ROWS if count_rows else events.WHOLE)
+        self._count_rows = count_rows
+        self._characters = characters
+        self._layouts: dict[int, Layout] = {}
         self._where = where
         self.before = ""
         """The GTIDs before this log: a set of MySQL's, a state of MariaDB's, in normal form."""
@@ -139,7 +156,7 @@ class Transactions:
 
     def _continue(self, transaction: Transaction, event: Event) -> Transaction | None:
         if event.kind == Kind.TRANSACTION_PAYLOAD:
-            for inner in _payload(event):
+            for inner in _payload(event, whole=self._count_rows):
                 self._note(transaction, inner)
             return self._finish(transaction, event, commits=True)
         self._note(transaction, event)
@@ -167,44 +184,57 @@ class Transactions:
                 state.add(named)
         self._open = None
         self._tables.clear()
+        self._layouts.clear()
         return transaction
 
     def _note(self, transaction: Transaction, event: Event) -> None:
         if event.kind == Kind.TABLE_MAP:
             number, database, table = events.table_of(event)
             self._tables[number] = (database, table)
+            if self._count_rows:
+                self._layouts[number] = layout(event)
         elif change := _CHANGES.get(event.kind):
             named = self._tables.get(events.rows_table(event), ("?", "?"))
             counts = transaction.changes.setdefault(named, {})
             counts[change] = counts.get(change, 0) + 1
+            if self._count_rows:
+                self._count(transaction.rows.setdefault(named, {}), change, event)
         elif event.kind in _QUERIES:
             statement = events.query(event)
             if not _BOUNDARY.match(statement.text):
-                transaction.statements.append((statement.database, statement.text[:STATEMENT_CHARACTERS]))
+                transaction.queries.append((statement.database, statement.text[: self._characters]))
+                transaction.statements.append(transaction.queries[-1])
         elif event.kind in _COMMENTS:
             body = event.body[1:] if event.kind == Kind.ROWS_QUERY else event.body
-            transaction.statements.append(("", body.decode("utf-8", "replace")[:STATEMENT_CHARACTERS]))
+            transaction.statements.append(("", body.decode("utf-8", "replace")[: self._characters]))
+
+    def _count(self, counts: dict[Change, int | None], change: Change, event: Event) -> None:
+        known = self._layouts.get(events.rows_table(event))
+        found = None if known is None else count_rows(event, known)
+        before = counts.get(change, 0)
+        counts[change] = None if found is None or before is None else before + found
 
 
-def _payload(event: Event) -> Iterator[Event]:
+def _payload(event: Event, *, whole: bool = False) -> Iterator[Event]:
     """The events inside of MySQL's compressed transaction; they carry no checksums of their own."""
     body, at = event.body, 0
     fields: dict[int, int] = {}
     while (kind := body[at]) != 0:
-        length, at = _packed(body, at + 1)
-        fields[kind], _ = _packed(body, at)
+        length, at = packed(body, at + 1)
+        fields[kind], _ = packed(body, at)
         at += length
     content = body[at + 1 :]
     if fields.get(2) == 255:  # stored as it is
-        yield from _headless([content])
+        yield from _headless([content], whole=whole)
         return
     reader = zstandard.ZstdDecompressor().decompressobj()
-    yield from _headless(
+    blocks = (
         reader.decompress(content[start : start + PAYLOAD_BYTES]) for start in range(0, len(content), PAYLOAD_BYTES)
     )
+    yield from _headless(blocks, whole=whole)
 
 
-def _headless(blocks: Iterable[bytes]) -> Iterator[Event]:
+def _headless(blocks: Iterable[bytes], *, whole: bool) -> Iterator[Event]:
     waiting = b""
     for block in blocks:
         waiting += block
@@ -212,18 +242,11 @@ def _headless(blocks: Iterable[bytes]) -> Iterator[Event]:
             timestamp, kind, server_id, length, _, flags = events.unpack_header(waiting)
             if length < events.HEADER_BYTES or len(waiting) < length:
                 break
-            body = waiting[events.HEADER_BYTES : length][: events.HEAD_BYTES]
+            body = waiting[events.HEADER_BYTES : length]
+            if not whole:
+                body = body[: events.HEAD_BYTES]
             yield Event(kind, timestamp, server_id, 0, 0, flags, body)
             waiting = waiting[length:]
-
-
-def _packed(body: bytes, at: int) -> tuple[int, int]:
-    """MySQL's length-encoded integer, and what lies behind it."""
-    first = body[at]
-    width = {252: 2, 253: 3, 254: 8}.get(first, 0)
-    if not width:
-        return first, at + 1
-    return int.from_bytes(body[at + 1 : at + 1 + width], "little"), at + 1 + width
 
 
 @dataclass
@@ -244,8 +267,15 @@ class LogSummary:
     earliest_at: datetime | None = None
     latest_at: datetime | None = None
     tables: dict[tuple[str, str], dict[Change, int]] = field(default_factory=dict)
+    """For each table how many events of which kind. Statements between BEGIN and COMMIT, as the statement and the mixed
+    format log them, count for their default database's table ''."""
     statements: int = 0
     """Transactions that are a statement, such as those that change definitions."""
+
+    def add(self, table: tuple[str, str], change: Change, count: int) -> None:
+        """Note some events."""
+        counts = self.tables.setdefault(table, {})
+        counts[change] = counts.get(change, 0) + count
 
 
 def summarise(read: Read, where: str, size: int) -> LogSummary:
@@ -264,9 +294,11 @@ def summarise(read: Read, where: str, size: int) -> LogSummary:
         sums.latest_at = max(sums.latest_at or found.at, found.at)
         sums.statements += found.commit_start is None
         for table, counts in found.changes.items():
-            total = sums.tables.setdefault(table, {})
             for change, count in counts.items():
-                total[change] = total.get(change, 0) + count
+                sums.add(table, change, count)
+        if found.commit_start is not None:
+            for database, _ in found.queries:
+                sums.add((database, ""), "statement", 1)
     sums.end, sums.before, sums.after = log.end, log.before, log.after
     sums.closed, sums.next_log, sums.truncated = log.closed, log.next_log, log.truncated
     return sums

@@ -201,6 +201,18 @@ class GtidState:
         """The newest of a domain; None when it has none."""
         return self._newest.get(domain)
 
+    def last(self, domain: int, server: int) -> int:
+        """The last sequence number that a server wrote in a domain; 0 when it wrote none."""
+        return self._last.get((domain, server), 0)
+
+    def entries(self) -> list[MariaDbGtid]:
+        """For each domain and server the last transaction."""
+        return [MariaDbGtid(domain, server, last) for (domain, server), last in sorted(self._last.items())]
+
+    def continues(self, earlier: "GtidState") -> bool:
+        """Whether this is the state that another log ended with; domains may have been deleted in between."""
+        return all(earlier._last.get(key) == last for key, last in self._last.items())
+
     def __str__(self) -> str:
         """All entries, by domain and server: a normal form, which says nothing about which of a domain was last."""
         return ",".join(f"{domain}-{server}-{last}" for (domain, server), last in sorted(self._last.items()))

@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,12 @@ from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError, SettingsError
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Model
 from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.recovery.archived import ArchivedLogs
+from spoqplus_backup.core.recovery.find import read_search
 from spoqplus_backup.core.recovery.index import read_index
+from spoqplus_backup.core.recovery.target import PARAMETERS, PlannedReplay, Target, choose, read_target
+from spoqplus_backup.core.recovery.windows import Window
+from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog, SetRef
 from spoqplus_backup.core.repository.opener import open_repositories
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, component_names
@@ -44,6 +50,33 @@ class RestoreRequest(Model):
     into_schema: str | None = Field(default=None, min_length=1, max_length=64)
     dry_run: bool = False
     safety_backup: bool = True
+    to_time: str | None = Field(default=None, min_length=1)
+    to_gtid: str | None = Field(default=None, min_length=1)
+    before_gtid: str | None = Field(default=None, min_length=1)
+    find_tables: tuple[str, ...] = ()
+    find_kinds: tuple[str, ...] = ()
+    find_since: str | None = Field(default=None, min_length=1)
+
+    @property
+    def finds(self) -> bool:
+        """Whether this only looks for transactions: nothing is restored."""
+        return bool(self.find_tables)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a point in time is asked for."""
+        return any(getattr(self, name) is not None for name in PARAMETERS)
+
+    def target(self, zone: str) -> Target | None:
+        """The point in time that is asked for; a time without a zone is of `zone`.
+
+        Raises:
+            SettingsError: it can't be read, or there are two.
+        """
+        given = [(name, text) for name in PARAMETERS if (text := getattr(self, name)) is not None]
+        if len(given) > 1:
+            raise SettingsError(f"The parameters {given[0][0]} and {given[1][0]} exclude each other: name one point.")
+        return read_target(*given[0], zone) if given else None
 
 
 class PlannedComponent(Model):
@@ -78,11 +111,21 @@ class RestorePlan(Model):
     seconds: float
     rto_seconds: float
     warnings: tuple[str, ...] = ()
+    replay: PlannedReplay | None = None
+    windows: tuple[Window, ...] = ()
+    may_drop: tuple[str, ...] = ()
+    """Databases at the target that the backup does not have: when the replayed logs make them, these go first."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether anything is lost without a safety backup."""
+        return bool(self.overwrites or self.may_drop)
 
     @property
     def fetch_bytes(self) -> int:
         """What is downloaded."""
-        return sum(component.fetch_bytes for component in self.components)
+        logs = self.replay.stored_bytes if self.replay else 0
+        return sum(component.fetch_bytes for component in self.components) + logs
 
     @property
     def sql_bytes(self) -> int:
@@ -134,7 +177,24 @@ def validate_request(settings: Settings, params: Mapping[str, Any]) -> RestoreRe
         raise SettingsError(
             f"The parameter into_schema is {request.into_schema}, the server's own: name another schema."
         )
+    _check_point(settings, request)
     return request
+
+
+def _check_point(settings: Settings, request: RestoreRequest) -> None:
+    """What a point in time can't go together with, and what is looked for."""
+    if (target := request.target(settings.timezone)) is not None:
+        if request.tables or request.into_schema is not None:
+            raise SettingsError(
+                f"The parameter {target.parameter} goes with the whole database only: a point in time of single tables "
+                "comes with another version; leave tables and into_schema empty."
+            )
+        if DATABASE not in request.components:
+            raise SettingsError(f"The parameter {target.parameter} needs the component {DATABASE}, which logs go on.")
+    if request.finds:
+        read_search(request.find_tables, request.find_kinds, request.find_since, None, settings.timezone)
+    elif request.find_kinds or request.find_since is not None:
+        raise SettingsError("The parameter find_tables is empty: name the tables to look for as database.table.")
 
 
 def restore_directory(settings: Settings, run_id: str) -> Path:
@@ -187,11 +247,12 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
         PermanentError: the request can't be met; the message says why.
     """
     connection_id, login = target_login(settings, connections, request.environment)
-    repository, manifest, digest = _find_set(settings, connections, request)
     directory = restore_directory(settings, run_id)
+    found = _find_set(settings, connections, request, directory)
+    repository, manifest, replay = found.repository, found.manifest, found.replay
     scheme = scheme_for(settings, connections, manifest.encryption.scheme)
     planned, objects = [], []
-    for name in request.components:
+    for name in _component_names(request, manifest, replay):
         component = manifest.component(name)
         index = read_index(repository, manifest, component, scheme, directory)
         planned.append(_plan_component(request, component, index))
@@ -199,6 +260,7 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
     with server.connect(login) as connection:
         facts = server.facts(connection)
         there = {(item.database, item.name) for item in server.objects(connection, _databases(request, planned))}
+        may_drop = _may_drop(settings, server.databases(connection), planned) if replay else ()
     _check_flavour(settings, manifest, facts)
     saved = {(request.into_schema or item.database, item.name) for item in objects}
     wanted = {
@@ -206,7 +268,7 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
         for item in objects
         if item.kind in ("table", "view", "sequence")
     }
-    fetch = sum(item.fetch_bytes for item in planned)
+    fetch = sum(item.fetch_bytes for item in planned) + (replay.stored_bytes if replay else 0)
     sql = sum(item.sql_bytes for item in planned)
     plan = RestorePlan(
         run_id=run_id,
@@ -216,16 +278,25 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
         backup=manifest.name,
         backup_finished_at=manifest.finished_at,
         backup_server=f"{manifest.server.flavour} {manifest.server.version}",
-        manifest_sha256=digest,
+        manifest_sha256=found.digest,
         repository=repository.name,
         target=f"{facts.flavour} {facts.version_text} at {login.address}",
         connection=connection_id,
         components=tuple(planned),
         overwrites=tuple(sorted(wanted & there)),
         objects=len(objects),
-        seconds=round(FIXED_SECONDS + fetch / FETCH_BYTES_PER_SECOND + sql / LOAD_BYTES_PER_SECOND, 1),
+        seconds=round(
+            FIXED_SECONDS
+            + fetch / FETCH_BYTES_PER_SECOND
+            + sql / LOAD_BYTES_PER_SECOND
+            + (replay.seconds if replay else 0.0),
+            1,
+        ),
         rto_seconds=settings.objectives.rto_hours * 3600,
-        warnings=_warnings(settings, manifest, facts, saved, there, request, planned),
+        warnings=_warnings(settings, manifest, facts, saved, there, request, planned) + _replay_warnings(may_drop),
+        replay=replay,
+        windows=tuple(found.windows),
+        may_drop=may_drop,
     )
     write_json(directory / "plan.json", plan)
     return plan
@@ -245,21 +316,51 @@ def load_plan(settings: Settings, run_id: str) -> RestorePlan:
     return RestorePlan.model_validate(content)
 
 
-def _find_set(settings: Settings, connections: Connections, request: RestoreRequest) -> Any:
-    """The first repository that has the backup, its manifest (proved), and the manifest's SHA-256."""
+@dataclass(frozen=True)
+class _FoundSet:
+    """A backup in a repository: its manifest (proved), that one's SHA-256, and the way to the target when there is one.
+
+    `windows` are those of every full backup there.
+    """
+
+    repository: Repository
+    manifest: Manifest
+    digest: str
+    replay: PlannedReplay | None = None
+    windows: Sequence[Window] = ()
+
+
+def _find_set(settings: Settings, connections: Connections, request: RestoreRequest, directory: Path) -> _FoundSet:
+    """The first repository that has the backup, and the logs that lead from it to the target."""
     complaints = []
+    target = request.target(settings.timezone)
     for repository in open_repositories(settings, connections):
         if request.repository is not None and repository.name != request.repository:
             continue
         catalog = Catalog(repository, settings.signing.public_key_files, settings.site)
+        replay: PlannedReplay | None = None
+        windows: list[Window] = []
         try:
-            manifest = catalog.resolve(request.backup, request.components)
-            return repository, manifest, catalog.manifest_sha256(SetRef(manifest.cadence, manifest.id))
+            if target is None:
+                manifest = catalog.resolve(request.backup, request.components)
+            else:
+                logs = ArchivedLogs(settings, connections, repository)
+                manifest, replay, windows = choose(catalog, logs, request.backup, target, directory)
+            digest = catalog.manifest_sha256(SetRef(manifest.cadence, manifest.id))
+            return _FoundSet(repository, manifest, digest, replay, windows)
         except IntegrityError:
             raise  # a forged or damaged manifest is not to be passed over in silence
         except BackupError as error:
             complaints.append(str(error))
     raise PermanentError(" ".join(complaints))
+
+
+def _component_names(request: RestoreRequest, manifest: Manifest, replay: PlannedReplay | None) -> tuple[str, ...]:
+    """What is asked for; before a replay the accounts too, for the logs may hold grants to them."""
+    has_accounts = any(component.name == ACCOUNTS for component in manifest.components)
+    if replay is None or ACCOUNTS in request.components or not has_accounts:
+        return request.components
+    return (*request.components, ACCOUNTS)
 
 
 def _plan_component(request: RestoreRequest, component: Component, index: Index) -> PlannedComponent:
@@ -311,6 +412,20 @@ def _chosen_objects(index: Index, planned: PlannedComponent) -> list[DumpObject]
     return [item for item in index.objects if (item.database, item.table or item.name) in tables]
 
 
+def _may_drop(settings: Settings, there: Sequence[str], planned: Sequence[PlannedComponent]) -> tuple[str, ...]:
+    """Databases at the target that logs may make: of those that are backed up, the ones that the backup lacks."""
+    held = {name for component in planned for name in component.databases}
+    chosen = settings.database.databases
+    return tuple(name for name in there if name not in held and (not chosen or name in chosen))
+
+
+def _replay_warnings(may_drop: Sequence[str]) -> tuple[str, ...]:
+    if not may_drop:
+        return ()
+    names = ", ".join(may_drop[:5]) + (f" and {len(may_drop) - 5} more" if len(may_drop) > 5 else "")
+    return (f"The backup has no {names}: when the logs make such a database, what is there of that name goes first.",)
+
+
 def _databases(request: RestoreRequest, planned: list[PlannedComponent]) -> tuple[str, ...]:
     if request.into_schema is not None:
         return (request.into_schema,)
@@ -344,7 +459,10 @@ def _warnings(
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         found.append(f"What the backup does not have stays as it is: {names}{more}.")
     if request.environment == "production" and not settings.restore.binary_log:
-        found.append("What is loaded is not written to the binary log (restore.binary_log): replicas won't have it.")
+        found.append(
+            "What is loaded is not written to the binary log (restore.binary_log): replicas won't have it, and the "
+            "logs lead to no point behind this restore: trigger a full backup when it is done."
+        )
     if request.environment == "production" and any(item.name == "face_encodings" for item in planned):
         found.append("The component face_encodings holds active rows only: rows that are not active will be gone.")
     if request.environment == "production" and not request.safety_backup:

@@ -10,15 +10,27 @@ from pathlib import Path
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.cores import usable_cores
 from spoqplus_backup.core.crypto import scheme_for
-from spoqplus_backup.core.errors import IntegrityError
+from spoqplus_backup.core.errors import IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Part
 from spoqplus_backup.core.mysql import accounts, client, server
 from spoqplus_backup.core.mysql.dump import Selection
 from spoqplus_backup.core.mysql.load import Journal, Source, Target, load, segment_bytes
 from spoqplus_backup.core.preflight import PreflightReport, preflight
 from spoqplus_backup.core.progress import Progress
+from spoqplus_backup.core.recovery.archived import LOGS
 from spoqplus_backup.core.recovery.index import index_path, open_index
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
+from spoqplus_backup.core.recovery.roll_forward import (
+    Touched,
+    apply_binlogs,
+    compare,
+    fetch_logs,
+    forget_replay,
+    replay_record,
+    start_anew,
+    untouched,
+    with_cascades,
+)
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog, SetRef
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, StageSummary
@@ -38,9 +50,9 @@ def safety_preflight(
 
     The set is an ordinary one of the cadence `safety`: the tables of one database, or whole databases.
     """
-    if not plan.overwrites:
+    if not plan.replaces:
         return None
-    databases = tuple(sorted({database for database, _ in plan.overwrites}))
+    databases = tuple(sorted({database for database, _ in plan.overwrites} | {*plan.may_drop}))
     tables: tuple[str, ...] = ()
     if len(databases) == 1 and plan.request.tables:
         _, login = target_login(settings, connections, plan.request.environment)
@@ -65,7 +77,7 @@ def fetch(settings: Settings, connections: Connections, plan: RestorePlan) -> St
     scheme = scheme_for(settings, connections, manifest.encryption.scheme)
     directory = restore_directory(settings, plan.run_id)
     wanted = [(component, part) for component, parts in _parts(manifest, plan) for part in parts]
-    progress = Progress("fetch", sum(part.stored_bytes for _, part in wanted))
+    progress = Progress("fetch", plan.fetch_bytes)
 
     def one(item: tuple[Component, Part]) -> None:
         component, part = item
@@ -75,10 +87,11 @@ def fetch(settings: Settings, connections: Connections, plan: RestorePlan) -> St
         scheme.check_can_open(path)
 
     in_parallel(one, wanted, STORE_THREADS)
+    logs = fetch_logs(settings, connections, repository, plan, progress)
     return StageSummary(
         stage="fetch",
         component="",
-        parts=len(wanted),
+        parts=len(wanted) + logs,
         bytes_in=plan.fetch_bytes,
         bytes_out=progress.done,
         seconds=progress.finish(),
@@ -144,15 +157,27 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
 def _start_anew(directory: Path) -> None:
     (directory / "load.json").unlink()
     (directory / "verify.json").unlink(missing_ok=True)
+    start_anew(directory)
     for journal in directory.glob("*.loaded"):
         journal.unlink()
+
+
+def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
+    """Replay the fetched logs on what was loaded, up to the target; see `apply_binlogs`."""
+    manifest = _manifest(settings, connections, plan)
+    directory = restore_directory(settings, plan.run_id)
+    held = _source(settings, connections, manifest, DATABASE, directory).index.objects
+    return apply_binlogs(settings, connections, plan, held)
 
 
 def verify_restored(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     """Every object of the backup exists at the target, and every table has the rows that the backup counted.
 
+    After a replay this is asked of what the logs did not touch; of the others, that the replay was complete.
+
     Raises:
         IntegrityError: what is missing or differs, by name.
+        PermanentError: the logs were not replayed.
     """
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
@@ -163,11 +188,14 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
     problems: list[str] = []
     tables = rows = 0
     with server.connect(login) as connection:
+        touched = _touched(connection, directory, plan)
         for planned in plan.components:
             if planned.name == ACCOUNTS:
                 continue
             index = _source(settings, connections, manifest, planned.name, directory).index
             wanted = _expected(index, planned.tables, plan.request.into_schema)
+            if touched is not None:
+                wanted = untouched(wanted, touched)
             there = server.objects(connection, sorted({item.database for item in wanted}))
             problems += _missing(wanted, there)
             for item in wanted:
@@ -186,12 +214,36 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
         bytes_in=0,
         bytes_out=0,
         seconds=progress.finish(),
-        detail={"tables": tables, "rows": rows, "objects": plan.objects},
+        detail={"tables": tables, "rows": rows, "objects": plan.objects} | _point_reached(touched),
     )
+    forget_replay(settings, connections, plan)
     write_json(directory / "verify.json", summary)
-    for planned in plan.components:  # the plan and the results stay, the data go
-        shutil.rmtree(directory / planned.name, ignore_errors=True)
+    for name in (*(planned.name for planned in plan.components), LOGS):  # the plan and the results stay
+        shutil.rmtree(directory / name, ignore_errors=True)
     return summary
+
+
+def _touched(connection: server.Connection, directory: Path, plan: RestorePlan) -> Touched | None:
+    """What the replay changed, when there was to be one.
+
+    Raises:
+        PermanentError: it is not complete, or stands on an earlier load.
+        IntegrityError: it applied other transactions than planned.
+    """
+    if plan.replay is None:
+        return None
+    record, loaded = replay_record(directory), read_json(directory / "load.json")
+    if record is None or loaded is None or record.generation != loaded["generation"]:
+        raise PermanentError("The logs were not replayed on what is loaded: clear the task apply_binlogs.")
+    compare(plan.replay, record.touched)
+    return with_cascades(connection, record.touched)
+
+
+def _point_reached(touched: Touched | None) -> dict[str, str | int | float | bool | None]:
+    if touched is None:
+        return {}
+    last_at = touched.last_at.isoformat() if touched.last_at else None
+    return {"transactions": touched.transactions, "last_at": last_at, "last_gtid": touched.last_gtid}
 
 
 def _manifest(settings: Settings, connections: Connections, plan: RestorePlan) -> Manifest:
