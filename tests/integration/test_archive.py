@@ -128,6 +128,17 @@ def test_a_quiet_server_costs_nothing_and_its_recovery_point_goes_on(db: Product
     assert second.recovery_point.seconds < 5
 
 
+def test_statements_that_are_no_text_are_archived_like_others(db: ProductionServer, site: Site) -> None:
+    connection = db.server.connect()
+    connection.query(b"CREATE TABLE ledger.bytes (b BLOB) COMMENT '\xed\x95\x9c'")
+    connection.query(b"INSERT INTO ledger.bytes VALUES (_binary '\x9f\xff\x00')")
+    connection.query(b"CREATE VIEW ledger.seen AS SELECT _binary '\x9f\xff' AS b")
+    connection.close()
+    site.archive()
+    assert archived(site) == {FIRST: ["1"]}
+    assert segment(site, 1).transactions >= 3
+
+
 def test_a_server_that_never_wrote_anything_has_nothing_to_lose(db: ProductionServer, site: Site) -> None:
     result = site.archive()
     assert archived(site) == {}

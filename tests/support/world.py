@@ -16,7 +16,6 @@ from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.settings import Settings
 from support import servers
-from support.archive import archive
 from support.dump_gate import DumpGate
 
 BUCKET = "spoqplus-backup"
@@ -57,12 +56,12 @@ class World:
                 opened.check(f"{name}/{key}", part.stored_bytes, part.sha256)
         return manifest
 
-    def archive(self) -> list[str]:
-        """Archive production's binary logs up to now, in the first repository."""
-        with pytest.MonkeyPatch.context() as environment:
-            for connection, value in self.connections.items():
-                environment.setenv(connection, value)
-            return archive(self.settings, EnvironmentConnections(), self.production)
+    def archive(self) -> dict[str, Any]:
+        """Archive production's binary logs up to now; the tasks that failed, with their logs: a gap is told so."""
+        run = self.airflow.trigger(ARCHIVE)
+        self.airflow.wait(ARCHIVE, run)
+        states = self.airflow.task_states(ARCHIVE, run)
+        return {task: self.airflow.log(ARCHIVE, run, task) for task, state in states.items() if state == "failed"}
 
     def snapshot(self, server: SandboxServer) -> compare.Snapshot:
         """Every table, trigger, view ... of the site's database on a server."""

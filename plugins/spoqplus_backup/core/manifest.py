@@ -153,6 +153,8 @@ class BinlogSegment(Model):
     end: int
     """Where its last whole transaction ends."""
     closed: Literal["rotate", "stop", "crash"]
+    closed_at: datetime | None = None
+    """When its server ended it, to the second: what was committed before is in here; None when the server died."""
     truncated: bool = False
     """It ends in the middle of a transaction: its server died."""
     transactions: int

@@ -79,6 +79,7 @@ class FetchedLog(Model):
     server_bytes: int
     end: int
     closed: str
+    closed_at: datetime | None = None
     truncated: bool
     transactions: int
     first_at: datetime | None

@@ -111,6 +111,7 @@ def _sidecar(
             "created_at",
             "end",
             "closed",
+            "closed_at",
             "truncated",
             "transactions",
             "first_at",

@@ -320,6 +320,7 @@ def _fetched(state: _Fetching, found: ListedLog, summary: LogSummary) -> Fetched
         server_bytes=found.bytes,
         end=summary.end,
         closed=summary.closed,
+        closed_at=summary.closed_at,
         truncated=summary.truncated,
         transactions=summary.transactions,
         first_at=summary.first_at,

@@ -85,8 +85,9 @@ def clock(connection: Connection) -> datetime:
 def is_empty(connection: Connection, name: str) -> bool:
     """Whether a log holds no transaction yet."""
     quoted = name.replace("\\", "\\\\").replace("'", "\\'")
-    rows = connection.rows(f"SHOW BINLOG EVENTS IN '{quoted}' LIMIT {_EVENTS_LOOKED_AT}")
-    return len(rows) < _EVENTS_LOOKED_AT and all(row[2] in _WITHOUT_CONTENT for row in rows)
+    # as bytes: it shows the statements, which need not be text
+    rows = connection.raw_rows(f"SHOW BINLOG EVENTS IN '{quoted}' LIMIT {_EVENTS_LOOKED_AT}")
+    return len(rows) < _EVENTS_LOOKED_AT and all((row[2] or b"").decode() in _WITHOUT_CONTENT for row in rows)
 
 
 def rotate(connection: Connection) -> None:

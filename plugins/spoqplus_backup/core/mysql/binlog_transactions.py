@@ -87,6 +87,8 @@ class Transactions:
         self.before = ""
         """The GTIDs before this log: a set of MySQL's, a state of MariaDB's, in normal form."""
         self.closed: Closed = "crash"
+        self.closed_at: datetime | None = None
+        """When the server ended the log, to the second; None when it died."""
         self.next_log: str | None = None
         self.end = self._reader.end
         """Where the last whole transaction (or event outside of one) ends."""
@@ -140,9 +142,9 @@ class Transactions:
             self._state = gtid_list(event)
             self.before = str(self._state)
         elif event.kind == Kind.ROTATE:
-            self.closed, self.next_log = "rotate", events.next_log(event)
+            self.closed, self.next_log, self.closed_at = "rotate", events.next_log(event), event.at
         elif event.kind == Kind.STOP:
-            self.closed = "stop"
+            self.closed, self.closed_at = "stop", event.at
         elif self._open is not None:
             return self._continue(self._open, event)
         return None
@@ -261,6 +263,7 @@ class LogSummary:
     closed: Closed
     next_log: str | None
     truncated: bool
+    closed_at: datetime | None = None
     transactions: int = 0
     first_at: datetime | None = None
     last_at: datetime | None = None
@@ -301,4 +304,5 @@ def summarise(read: Read, where: str, size: int) -> LogSummary:
                 sums.add((database, ""), "statement", 1)
     sums.end, sums.before, sums.after = log.end, log.before, log.after
     sums.closed, sums.next_log, sums.truncated = log.closed, log.next_log, log.truncated
+    sums.closed_at = log.closed_at
     return sums

@@ -72,6 +72,17 @@ class Connection:
             except self._error as error:
                 raise self._refused(statement, error) from error
 
+    def raw_rows(self, statement: str) -> list[tuple[bytes | None, ...]]:
+        """Run one statement and return its rows as the server sent them: text that may hold any byte."""
+        converter, self._connection.converter = self._connection.converter, {}
+        try:
+            self._connection.query(statement)
+            return list(self._connection.store_result().fetch_row(maxrows=0))
+        except self._error as error:
+            raise self._refused(statement, error) from error
+        finally:
+            self._connection.converter = converter
+
     def execute(self, statement: bytes) -> None:
         """Run one statement that returns no rows, as it is."""
         try:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from spoqplus_backup.core.errors import IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import BinlogSegment, Component, Manifest, Model
@@ -16,9 +16,11 @@ from spoqplus_backup.core.stages import STORE_THREADS, in_parallel
 
 log = logging.getLogger(__name__)
 
+SECOND = timedelta(seconds=1)
+
 
 class Window(Model):
-    """What can be reached from one full backup: from its snapshot to the last transaction of the logs behind it."""
+    """What can be reached from one full backup: from its snapshot to the end of the logs behind it."""
 
     backup: str
     start: datetime
@@ -157,22 +159,30 @@ def snapshot_at(manifest: Manifest) -> datetime:
 
 
 def window_of(logs: ArchivedLogs, run: Run) -> Window:
-    """From the snapshot to the last transaction behind it; only the sidecars at the end are read."""
+    """From the snapshot to the end of the logs behind it; only the sidecars at the end are read."""
     start = snapshot_at(run.manifest)
-    end = start
-    for name in reversed(run.names):
-        if (last := logs.segment(run.timeline, name).last_at) is not None:
-            end = max(start, last)
-            break
     return Window(
         backup=run.manifest.name,
         start=start,
-        end=end,
+        end=max(start, _end_of(logs, run) or start),
         timeline=run.timeline.name,
         first_log=run.first.name,
         last_log=run.names[-1],
         problem=_why_no_further(logs, run),
     )
+
+
+def _end_of(logs: ArchivedLogs, run: Run) -> datetime | None:
+    """Up to when the logs hold everything: the last transaction, or the second before the last log was ended.
+
+    In that second itself something may have been written to the next log already.
+    """
+    for name in reversed(run.names):
+        segment = logs.segment(run.timeline, name)
+        ends = [segment.last_at, segment.closed_at and segment.closed_at - SECOND]
+        if known := [end for end in ends if end is not None]:
+            return max(known)
+    return None
 
 
 def _why_no_further(logs: ArchivedLogs, run: Run) -> str | None:
