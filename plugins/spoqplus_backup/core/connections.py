@@ -9,6 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -245,10 +246,25 @@ def s3_client(record: ConnectionRecord) -> Any:
         raise SettingsError(f"The connection {record.id} can't be used for S3: {error}: correct its extra.") from error
 
 
+@cache
+def _api_descriptions() -> Any:
+    """botocore's reader of its descriptions of the AWS APIs: to read S3's anew takes 50 ms for each client."""
+    from botocore.session import get_session
+
+    return get_session().get_component("data_loader")
+
+
+def _core_session() -> Any:
+    from botocore.session import get_session
+
+    session = get_session()
+    session.register_component("data_loader", _api_descriptions())
+    return session
+
+
 def _session(record: ConnectionRecord) -> Any:
     import boto3
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-    from botocore.session import get_session
 
     extra = record.extra
     access_key = record.login or extra.get("aws_access_key_id")
@@ -259,6 +275,7 @@ def _session(record: ConnectionRecord) -> Any:
             "what the machine has (a profile, an instance role)."
         )
     session = boto3.session.Session(
+        botocore_session=_core_session(),
         aws_access_key_id=access_key or None,
         aws_secret_access_key=secret_key or None,
         aws_session_token=extra.get("aws_session_token"),
@@ -281,7 +298,7 @@ def _session(record: ConnectionRecord) -> Any:
         role,
         extra_args={"RoleSessionName": "spoqplus-backup", **extra.get("assume_role_kwargs", {})},
     )
-    assumed = get_session()
+    assumed = _core_session()
     # they are renewed when they run out: an upload may take longer than a role lasts
     assumed._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
     return boto3.session.Session(botocore_session=assumed, region_name=session.region_name)
