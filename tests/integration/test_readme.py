@@ -16,6 +16,7 @@ from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.recovery.plan import RestoreRequest
 from support import hard_data, servers
+from support.archive import archive
 from support.backups import PRODUCTION, TEST, Site, make_site
 from support.servers import rows
 
@@ -135,6 +136,7 @@ class Person:
     prove: str
     everything: str
     one_table: str
+    roll_forward: str
 
     def types(self, *commands: str) -> subprocess.CompletedProcess[str]:
         """Run commands in one shell, in the set's folder."""
@@ -156,8 +158,8 @@ def person(site: Site, target: SandboxServer, home: Path) -> Person:
     (home / "signing.pub").write_bytes(site.settings.signing.public_key_files[0].read_bytes())
     (home / ".my.cnf").write_text(f"[client]\nuser=root\nsocket={target.socket}\n")
     (home / ".my.cnf").chmod(0o600)
-    prove, everything, one_table = (block.replace(SET_FOLDER, str(folder)) for block in blocks(ENGLISH, "sh"))
-    return Person(folder, home, target.flavour, prove, everything, one_table)
+    typed = (block.replace(SET_FOLDER, str(folder)) for block in blocks(ENGLISH, "sh"))
+    return Person(folder, home, target.flavour, *typed)
 
 
 def test_a_backup_comes_back_by_hand(db_server: SandboxServer, restore_target: SandboxServer, tmp_path: Path) -> None:
@@ -183,6 +185,29 @@ def test_a_backup_comes_back_by_hand(db_server: SandboxServer, restore_target: S
     typed = somebody.types(of_that_table.replace("1G spoqplus", f"1G {database}"))
     assert typed.returncode == 0, typed.stdout + typed.stderr
     assert differences(before, snapshot(restore_target.connect(), names, accounts=False)) == []
+
+
+def test_a_backup_is_rolled_forward_by_hand(
+    db_server: SandboxServer, restore_target: SandboxServer, tmp_path: Path
+) -> None:
+    rows(db_server.connect(), "CREATE DATABASE spoqplus")
+    rows(db_server.connect(), "CREATE TABLE spoqplus.payments (id INT PRIMARY KEY, note VARCHAR(20))")
+    rows(db_server.connect(), "FLUSH BINARY LOGS")
+    rows(db_server.connect(), "INSERT INTO spoqplus.payments VALUES (1, 'in the dump')")
+    site = make_site(tmp_path / "site", db_server)
+    somebody = person(site, restore_target, tmp_path / "home")
+    for number in (2, 3):
+        rows(db_server.connect(), f"INSERT INTO spoqplus.payments VALUES ({number}, '나중')")
+        archive(site.settings, site.connections, db_server)
+    before = snapshot(db_server.connect(), ["spoqplus"], accounts=False)
+
+    (folder,) = (somebody.folder.parents[1] / "binlog").glob("*/*")
+    later = somebody.roll_forward.replace("/backup/spoqplus/binlog/1/000001", str(folder))
+    later = later.replace("2025-01-01 05:30:00", "2037-01-01 00:00:00")
+    typed = somebody.types(somebody.everything, later)
+    assert typed.returncode == 0, typed.stdout + typed.stderr
+    assert typed.stdout.count("Verified Successfully") == 2, "the log before the snapshot is not needed"
+    assert differences(before, snapshot(restore_target.connect(), ["spoqplus"], accounts=False)) == []
 
 
 @pytest.fixture
