@@ -214,6 +214,9 @@ def _configured(directory: Path, language: Language) -> Settings:
         f"""# Written by scripts/demo.py: a site as small as this demonstration.
 site: {SITE}
 language: {language}
+schedules: # by hand here: trigger them in the UI
+  binlog_archive: null
+  incremental_backup: null
 staging:
   directory: staging
 repositories:
