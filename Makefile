@@ -5,6 +5,8 @@ SHELL := /bin/bash
 # mariadbd lies in /usr/sbin, which is not on a Debian user's path
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 VENV_PYTHON := .venv/bin/python
+# the tests of one file by one worker, in order, so that they share their servers; all of Airflow's by one (conftest.py)
+TWO_AT_A_TIME = --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 SHELL_SCRIPTS = $(shell grep -lE '^\#!(/usr/bin/env |/bin/)(ba)?sh' $$(find scripts .ci -type f))
 
 .PHONY: help
@@ -19,7 +21,7 @@ demo: ## back up, damage and restore a small SPOQ Plus in a real Airflow (DEMO_E
 .PHONY: test
 test: ## run all tests: unit, DAG, integration (real servers) and e2e (real Airflow); ARGS='-k name' picks some
 	@scripts/setup.sh test
-	@$(VENV_PYTHON) -m pytest $(ARGS)
+	@$(VENV_PYTHON) -m pytest $(TWO_AT_A_TIME) $(ARGS)
 
 .PHONY: lint
 lint: ## check style, types, direction of imports, shell scripts and the generated documents

@@ -8,6 +8,13 @@ from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from support import servers
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """When tests run on several workers, those of a file stay together, and so do those that share one Airflow."""
+    for item in items:
+        group = "e2e" if item.get_closest_marker("e2e") else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
     """MariaDB for the whole session, to back up from. Use `db_server` to find it empty."""
