@@ -14,7 +14,7 @@ from spoqplus_backup.core.errors import IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Part
 from spoqplus_backup.core.mysql import accounts, client, server
 from spoqplus_backup.core.mysql.dump import Selection
-from spoqplus_backup.core.mysql.load import Journal, Source, Target, load, segment_bytes
+from spoqplus_backup.core.mysql.load import Journal, Source, Target, held_events, load, segment_bytes
 from spoqplus_backup.core.preflight import PreflightReport, preflight
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.archived import LOGS
@@ -121,6 +121,7 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
         connections=settings.restore.connections or min(usable_cores() + 1, MOST_CONNECTIONS),
         binary_log=settings.restore.binary_log,
         into_schema=plan.request.into_schema,
+        hold_events=plan.replay is not None,
     )
     progress = Progress("load")
     with locked(directory / "lock", f"the restore {plan.run_id}"):
@@ -166,8 +167,8 @@ def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan
     """Replay the fetched logs on what was loaded, up to the target; see `apply_binlogs`."""
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
-    held = _source(settings, connections, manifest, DATABASE, directory).index.objects
-    return apply_binlogs(settings, connections, plan, held)
+    source = _source(settings, connections, manifest, DATABASE, directory)
+    return apply_binlogs(settings, connections, plan, source.index.objects, held_events(source))
 
 
 def verify_restored(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:

@@ -99,7 +99,11 @@ def fetch_logs(
 
 
 def apply_binlogs(
-    settings: Settings, connections: Connections, plan: RestorePlan, held: Sequence[DumpObject]
+    settings: Settings,
+    connections: Connections,
+    plan: RestorePlan,
+    held: Sequence[DumpObject],
+    events: Sequence[tuple[str, str]],
 ) -> StageSummary:
     """Replay the fetched logs on what was loaded, up to the planned offset.
 
@@ -111,6 +115,7 @@ def apply_binlogs(
         connections: where its credentials are.
         plan: the restore.
         held: everything that the backup has.
+        events: database and name of the scheduled events that the load kept from running.
 
     Raises:
         PermanentError: nothing was loaded, or something else was replayed on it: clear `load`.
@@ -135,6 +140,7 @@ def apply_binlogs(
             binary_log=settings.restore.binary_log,
             skip_accounts=all(component.name != ACCOUNTS for component in plan.components),
             databases=frozenset(settings.database.databases) or None,
+            events=tuple(events),
         )
         with server.connect(login) as connection:
             flavour = server.facts(connection).flavour
