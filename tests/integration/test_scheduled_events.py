@@ -8,8 +8,8 @@ import pytest
 from compare import differences, snapshot
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.process import ProcessError
-from spoqplus_backup.core.recovery import restore as recovery
 from spoqplus_backup.core.recovery import replay, scheduled_events
+from spoqplus_backup.core.recovery import restore as recovery
 from support.archive import archive
 from support.backups import make_site
 from support.servers import rows, wait_until
