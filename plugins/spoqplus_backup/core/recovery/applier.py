@@ -232,7 +232,7 @@ class _Run:
 
     def apply(self, running: SandboxServer, *, again: bool) -> None:
         """Let a started server apply the relay logs, and make it forget them."""
-        login = DatabaseLogin(host=None, user="root", password="", socket=str(running.socket))
+        login = DatabaseLogin(host=None, user=running.user, password="", socket=str(running.socket))
         with closing(server.Connection(login)) as connection:
             wanted = GtidSet()
             if self._flavour == "mysql":

@@ -435,8 +435,8 @@ def _check_snapshot(run: Run, before: Transaction | None, behind: Transaction | 
     good = before is None or before.end <= run.position
     wanted = run.component.coordinates.gtid
     if wanted:
-        good = good and (before is None or _executed(before.gtid, wanted))
-        good = good and (behind is None or not _executed(behind.gtid, wanted))
+        good = good and (before is None or has_gtid(wanted, before.gtid))
+        good = good and (behind is None or not has_gtid(wanted, behind.gtid))
     if not good:
         raise IntegrityError(
             f"{run.first.key} is not the log that {run.manifest.name} was taken beside: at its coordinates "
@@ -444,7 +444,8 @@ def _check_snapshot(run: Run, before: Transaction | None, behind: Transaction | 
         )
 
 
-def _executed(gtid: Gtid | None, wanted: str) -> bool:
+def has_gtid(wanted: str, gtid: Gtid | None) -> bool:
+    """Whether a snapshot's coordinates hold a transaction: of MariaDB's as its last one."""
     if isinstance(gtid, MySqlGtid):
         return gtid in GtidSet.parse(wanted)
     if isinstance(gtid, MariaDbGtid):
