@@ -40,9 +40,15 @@ ACCOUNT = "spoqplus_restore"  # while nobody else reaches the server
 _OWN_ACCOUNT = (
     f"CREATE USER IF NOT EXISTS {ACCOUNT}@localhost",
     f"GRANT ALL PRIVILEGES ON *.* TO {ACCOUNT}@localhost WITH GRANT OPTION",
-    f"GRANT PROXY ON ''@'' TO {ACCOUNT}@localhost WITH GRANT OPTION",
-    f"GRANT PROXY ON ''@'%' TO {ACCOUNT}@localhost WITH GRANT OPTION",  # MariaDB's root has this one
 )
+_PROXY: Mapping[Flavour, tuple[str, ...]] = {  # who may not be a proxy can't let others be one
+    "mysql": (f"GRANT PROXY ON ''@'' TO {ACCOUNT}@localhost WITH GRANT OPTION",),
+    "mariadb": (  # its init-file has no account, and so may not grant it
+        "REPLACE INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, Grantor) "  # noqa: S608
+        f"VALUES ('localhost', '{ACCOUNT}', '', '', 1, '')",
+        "FLUSH PRIVILEGES",
+    ),
+}
 
 # The new server is filled without others' help: no replication, no events that run, no log of what is restored.
 _PRIVATE: Mapping[Flavour, Mapping[str, str]] = {
@@ -238,7 +244,7 @@ def start_alone(
     """
     directory.mkdir(parents=True, exist_ok=True)
     script = directory.absolute() / "account.sql"
-    script.write_text("".join(f"{statement};\n" for statement in _OWN_ACCOUNT))
+    script.write_text("".join(f"{statement};\n" for statement in (*_OWN_ACCOUNT, *_PROXY[programs.flavour])))
     if host is not None:
         host.give(script)
     return SandboxServer.start(

@@ -231,7 +231,7 @@ def _furthest(logs: ArchivedLogs, candidates: list[Manifest], directory: Path) -
     newest = candidates[0]
     found = ((manifest, window_or_problem(logs, manifest)) for manifest in candidates)
     chosen = next((pair for pair in found if pair[1].has_logs), None)
-    if chosen is None or chosen[1].end < snapshot_at(newest):
+    if chosen is None or chosen[1].end <= snapshot_at(newest) and chosen[0] is not newest:
         log.warning("No archived log follows the snapshot of %s: it is restored as it was taken.", newest.name)
         return newest, None
     return chosen[0], resolve(logs, run_of(logs, chosen[0]), TO_THE_END, directory)
