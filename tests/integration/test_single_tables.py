@@ -8,6 +8,7 @@ import pytest
 from compare import differences, snapshot
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
+from spoqplus_backup.core.process import ProcessError
 from spoqplus_backup.core.recovery import restore as recovery
 from spoqplus_backup.core.recovery.plan import restore_directory
 from spoqplus_backup.core.recovery.single_tables import compare_with_now, copy_out
@@ -114,19 +115,33 @@ def test_a_restore_past_the_logs_ends_what_they_reach_until_the_next_full_backup
     site.back_up()
     run(db_server, "INSERT INTO spoqplus.t VALUES (1)")
     site.archive()
-    site.restore(environment="production")
+    plan = site.plan(environment="production")
+    recovery.fetch(site.settings, site.connections, plan)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recovery, "load", fails)
+        with pytest.raises(ProcessError):
+            recovery.load_set(site.settings, site.connections, plan, 1)
+    during, *_ = run(db_server, "SHOW BINARY LOGS")[-1]
+    run(db_server, "INSERT INTO spoqplus.t VALUES (20)")
+    recovery.load_set(site.settings, site.connections, plan, 1)
+    recovery.verify_restored(site.settings, site.connections, plan)
     run(db_server, "INSERT INTO spoqplus.t VALUES (2)")
     log, *_ = run(db_server, "SHOW BINARY LOGS")[-1]
     assert site.archive("rotate", "list_logs", "fetch").gap is not None
     site.archive("compress", "encrypt", "upload", "verify")
-    behind = f"{log}:{first_place(db_server, str(log))}"
-    with pytest.raises(PermanentError, match=r"can't be reached.*which the server's logs do not hold"):
-        site.plan(to_gtid=behind, environment="production")
+    for name in (during, log):
+        behind = f"{name}:{first_place(db_server, str(name))}"
+        with pytest.raises(PermanentError, match=r"can't be reached.*which the server's logs do not hold"):
+            site.plan(to_gtid=behind, environment="production")
     assert site.plan(environment="production", to_time="latest").replay.last_at is not None  # type: ignore[union-attr]
     site.back_up()
     run(db_server, "INSERT INTO spoqplus.t VALUES (3)")
     site.archive()
     assert site.plan(environment="production", to_time="latest").replay.transactions == 1  # type: ignore[union-attr]
+
+
+def fails(*_: Any, **__: Any) -> None:
+    raise ProcessError("mysql", "was killed by signal SIGKILL", "")
 
 
 def first_place(server: SandboxServer, name: str) -> int:
