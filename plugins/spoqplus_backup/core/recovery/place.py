@@ -109,7 +109,17 @@ def working_server(settings: Settings, connections: Connections, plan: RestorePl
 
 def rebuild_server(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     """Stop the service, move its data directory aside, make an empty server; see `rebuild.rebuild`."""
-    return rebuilding.rebuild(rebuild_job(settings, connections, plan))
+    job = rebuild_job(settings, connections, plan)
+    if job.record is None or job.record.state != "moved":  # what an earlier try loaded was put back, or is gone
+        forget_progress(job.directory)
+    return rebuilding.rebuild(job)
+
+
+def forget_progress(directory: Path) -> None:
+    """Forget what was loaded, replayed, copied and verified, for the server that had it is made anew."""
+    names = ("load.json", "*.loaded", "replay.json", "replay-begun.json", "copied.json", "differences.json")
+    for path in (path for name in (*names, "verify.json") for path in directory.glob(name)):
+        path.unlink()
 
 
 def start_rebuilt(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:

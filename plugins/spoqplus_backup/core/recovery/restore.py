@@ -20,7 +20,7 @@ from spoqplus_backup.core.preflight import PreflightReport, preflight
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.archived import LOGS
 from spoqplus_backup.core.recovery.index import index_path, open_index
-from spoqplus_backup.core.recovery.place import SANDBOX, PrivatePlace, private_place, working_server
+from spoqplus_backup.core.recovery.place import SANDBOX, forget_progress, private_place, working_server
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
 from spoqplus_backup.core.recovery.roll_forward import (
     Held,
@@ -30,11 +30,10 @@ from spoqplus_backup.core.recovery.roll_forward import (
     fetch_logs,
     forget_replay,
     replay_record,
-    start_anew,
     untouched,
     with_cascades,
 )
-from spoqplus_backup.core.recovery.single_tables import COPIED, DIFFERENCES, compare_with_now
+from spoqplus_backup.core.recovery.single_tables import compare_with_now
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog, SetRef
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, StageSummary
@@ -120,7 +119,9 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
         if done := read_json(directory / "load.json"):
             if done["generation"] == generation:
                 return StageSummary.model_validate(done["summary"])
-            _start_anew(directory, place)
+            if place is not None:
+                place.renew()
+            forget_progress(directory)
         # before the first statement, so that a restore that fails breaks the chain, too
         _note_break(settings, connections, plan, "was begun")
         with working_server(settings, connections, plan) as login:
@@ -179,17 +180,6 @@ def _note_break(settings: Settings, connections: Connections, plan: RestorePlan,
     ):
         words = f"The restore {plan.run_id} of {plan.backup} {what}, which the server's logs do not hold."
         note_break(settings, connections, words)
-
-
-def _start_anew(directory: Path, place: PrivatePlace | None) -> None:
-    if place is not None:
-        place.renew()
-    (directory / "load.json").unlink()
-    for name in ("verify.json", COPIED, DIFFERENCES):
-        (directory / name).unlink(missing_ok=True)
-    start_anew(directory)
-    for journal in directory.glob("*.loaded"):
-        journal.unlink()
 
 
 def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:

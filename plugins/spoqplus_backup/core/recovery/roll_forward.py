@@ -234,12 +234,6 @@ def replay_record(directory: Path) -> ReplayRecord | None:
     return None if content is None else ReplayRecord.model_validate(content)
 
 
-def start_anew(directory: Path) -> None:
-    """Forget a replay, for the load that it stood on is made anew."""
-    for name in (RECORD, BEGUN):
-        (directory / name).unlink(missing_ok=True)
-
-
 def _what(way: Replay, generation: int) -> dict[str, object]:
     return {
         "generation": generation,
