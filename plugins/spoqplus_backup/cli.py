@@ -23,8 +23,10 @@ from spoqplus_backup.core.progress import human_bytes, human_seconds
 from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.find import LIMIT, Effort, find_in_first, read_search
+from spoqplus_backup.core.recovery.place import is_starting, put_back, rebuild_server, start_rebuilt
 from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest, load_plan, make_plan, validate_request
 from spoqplus_backup.core.recovery.restore import fetch, load_set, roll_forward, safety_preflight, verify_restored
+from spoqplus_backup.core.recovery.single_tables import compare_with_now, copy_out
 from spoqplus_backup.core.recovery.windows import fulls, windows
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.binlogs import BinlogCatalog
@@ -33,7 +35,7 @@ from spoqplus_backup.core.repository.opener import open_repositories, open_repos
 from spoqplus_backup.core.run import BackupRun, StageSummary
 from spoqplus_backup.core.settings import Settings, check_settings, load_settings, settings_files
 from spoqplus_backup.core.stages import STORE_THREADS, compress, encrypt, in_parallel, upload, verify
-from spoqplus_backup.plan_text import effort_line, local_time, plan_markdown, window_lines
+from spoqplus_backup.plan_text import differences_markdown, effort_line, local_time, plan_markdown, window_lines
 
 GENERATION = 0  # nothing is ever cleared here: a restore that is resumed goes on
 SIGNING_KEY, SIGNING_PUB = "signing.key", "signing.pub"
@@ -118,9 +120,11 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tables", nargs="+", metavar="DATABASE.TABLE", help="only these")
     parser.add_argument("--into-schema", metavar="NAME", help="under another schema name")
     point = parser.add_mutually_exclusive_group()
-    point.add_argument("--to-time", metavar="TIME", help="roll forward to a time such as 2026-01-31T14:05:09+09:00")
+    point.add_argument("--to-time", metavar="TIME", help="roll forward to 2026-01-31T14:05:09+09:00, or latest")
     point.add_argument("--to-gtid", metavar="GTID", help="roll forward to a transaction, with it")
     point.add_argument("--before-gtid", metavar="GTID", help="roll forward to just before a transaction")
+    parser.add_argument("--rebuild", action="store_true", help="make the whole server anew; needs restore.rebuild")
+    parser.add_argument("--put-back", metavar="RUN", help="undo a rebuild that failed: the old data directory is back")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     parser.add_argument("--no-safety-backup", dest="safety_backup", action="store_false", help="save nothing before")
     parser.add_argument("--yes", action="store_true", help="do not ask before production is overwritten")
@@ -365,6 +369,9 @@ def find_transactions(options: argparse.Namespace) -> int:
 def restore_set(options: argparse.Namespace) -> int:
     """Plan, ask, save what will be overwritten, fetch, load, compare."""
     settings, connections = _settings(options), EnvironmentConnections()
+    if options.put_back:
+        _report(put_back(settings, connections, load_plan(settings, options.put_back)))
+        return 0
     plan = load_plan(settings, options.resume) if options.resume else _new_plan(options, settings, connections)
     print(plan_markdown(settings, plan))
     if plan.request.dry_run:
@@ -373,14 +380,29 @@ def restore_set(options: argparse.Namespace) -> int:
         print("Nothing was changed.")
         return 1
     print(f"\nIf it fails, go on with: spoqplus-backup restore --resume {plan.run_id}\n", flush=True)
-    if plan.request.environment == "production" and plan.request.safety_backup:
+    if plan.request.saves:
         _save_what_is_there(settings, connections, plan)
     _report(fetch(settings, connections, plan))
-    _report(load_set(settings, connections, plan, generation=GENERATION))
-    if plan.replay is not None:
-        _report(roll_forward(settings, connections, plan))
-    _report(verify_restored(settings, connections, plan))
+    _carry_out(settings, connections, plan)
     return 0
+
+
+def _carry_out(settings: Settings, connections: Connections, plan: RestorePlan) -> None:
+    """Everything behind the fetch: the target changes from here on."""
+    if plan.place == "rebuild":
+        print(f"If it can't be finished, undo it with: spoqplus-backup restore --put-back {plan.run_id}\n", flush=True)
+        if not is_starting(settings, connections, plan):
+            _report(rebuild_server(settings, connections, plan))
+    _report(load_set(settings, connections, plan, generation=GENERATION))
+    if plan.replay is not None or plan.place == "rebuild":
+        _report(roll_forward(settings, connections, plan))
+    if plan.place == "sandbox":
+        _report(copy_out(settings, connections, plan))
+    _report(verify_restored(settings, connections, plan))
+    if found := compare_with_now(settings, connections, plan):
+        print(differences_markdown(settings, found))
+    if plan.place == "rebuild":
+        _report(start_rebuilt(settings, connections, plan))
 
 
 def _new_plan(options: argparse.Namespace, settings: Settings, connections: Connections) -> RestorePlan:

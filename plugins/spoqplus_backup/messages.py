@@ -24,6 +24,11 @@ KOREAN: dict[str, str] = {
     "stage.fetch": "내려받기",
     "stage.load": "적재",
     "stage.apply_binlogs": "바이너리 로그 적용",
+    "stage.rebuild": "서버 재구성",
+    "stage.copy_tables": "테이블 복사",
+    "stage.start_service": "서비스 시작",
+    "stage.after_failure": "실패 시 결정",
+    "stage.put_back": "되돌리기",
     "stage.verify_restore": "복원 검증",
     "group.safety_backup": "안전 백업",
     # the daily backup
@@ -87,6 +92,28 @@ KOREAN: dict[str, str] = {
         "문장이 있습니다. 원인을 없앤 뒤 이 작업을 clear 하면 이어서 적용하며 같은 것을 두 번 적용하지 않습니다. "
         "처음부터 다시 하려면 load 작업을 clear 하세요."
     ),
+    "help.rebuild": (
+        "재구성 복원에서만: 서비스를 멈추고 데이터 디렉터리를 옆으로 옮긴 뒤 빈 서버를 만듭니다. **실패하면** 로그의 "
+        "원인(권한, 디스크, 서비스 명령)을 없애고 이 작업을 clear 하거나, after_failure에서 이전 디렉터리를 "
+        "되돌리세요. 이전 데이터는 그대로 있습니다."
+    ),
+    "help.copy_tables": (
+        "시점 복구한 테이블을 사설 서버에서 다른 스키마로 복사합니다(테이블과 시점을 함께 주었을 때만). **실패하면** "
+        "대상 서버의 접속, 권한, 빈 공간을 확인하고 이 작업을 clear 하세요. 원본 테이블은 건드리지 않습니다."
+    ),
+    "help.start_service": (
+        "재구성한 서버의 서비스를 시작합니다. **실패하면** 서버의 오류 로그와 시작 명령을 확인하고 이 작업을 clear "
+        "하거나, after_failure에서 이전 디렉터리를 되돌리세요. 서버가 응답하기 전에는 이전 디렉터리를 지우지 않습니다."
+    ),
+    "help.after_failure": (
+        "재구성이 실패하면 사람에게 묻습니다: 이전 데이터 디렉터리를 되돌리거나, 그대로 두고 실패한 작업을 clear "
+        "하세요. **실패하면** 시간 안에 답이 없던 것입니다: 이 작업을 clear 하면 다시 묻습니다. 그때까지 서비스는 멈춰 "
+        "있습니다."
+    ),
+    "help.put_back": (
+        "이전 데이터 디렉터리를 되돌리고 서비스를 시작합니다. 복원하던 것은 .failed- 폴더에 남습니다. **실패하면** "
+        "로그의 원인을 없애고 이 작업을 clear 하세요. 중단된 곳부터 이어 갑니다."
+    ),
     "help.verify_restore": (
         "매니페스트의 모든 오브젝트가 있고 행 수가 같은지 확인합니다. **실패하면** 로그에 다른 것이 나열됩니다. load "
         "작업을 clear 하거나 안전 백업을 복원하세요."
@@ -94,11 +121,19 @@ KOREAN: dict[str, str] = {
     # the restore's form
     "form.section.what": "일부만 복원",
     "form.section.where": "저장소와 스키마",
+    "form.section.rebuild": "서버 재구성",
+    "form.rebuild": "서버를 처음부터 다시 만들기",
+    "form.rebuild.help": (
+        "서비스를 멈추고 데이터 디렉터리를 옆으로 옮긴 뒤 새 서버를 만들어 전체를 복원합니다. 서버가 죽어 있어도 "
+        "됩니다. 시점을 주지 않으면 아직 보관하지 않은 마지막 로그까지 적용합니다. 설정 restore.rebuild가 필요하며, "
+        "안전 백업 대신 이전 디렉터리가 남습니다."
+    ),
     "form.section.point": "시점 복구",
     "form.section.find": "문제의 트랜잭션 찾기",
     "form.to_time": "이 시각까지",
     "form.to_time.help": (
-        "예: 2026-01-31T14:05:09+09:00. 이 시각보다 늦게 찍힌 첫 트랜잭션 앞까지 복원합니다. 시간대를 쓰지 않으면 "
+        "예: 2026-01-31T14:05:09+09:00, 또는 latest(보관된 로그의 끝). "
+        "이 시각보다 늦게 찍힌 첫 트랜잭션 앞까지 복원합니다. 시간대를 쓰지 않으면 "
         "{zone} 시각입니다. 아래 두 칸과 함께 쓸 수 없습니다."
     ),
     "form.to_gtid": "이 트랜잭션까지",
@@ -171,6 +206,24 @@ KOREAN: dict[str, str] = {
         "로그의 시각이 최대 {seconds}초 뒤로 갑니다(서버 시계가 바뀌었거나 오래 걸린 문장). 로그에 적힌 순서를 따르며, "
         "목표보다 늦게 찍힌 첫 트랜잭션 앞에서 멈춥니다."
     ),
+    "plan.place": "방법",
+    "plan.place.rebuild": "**서버를 처음부터 다시 만들기** (서비스 중단)",
+    "plan.place.sandbox": "사설 서버에서 시점까지 적용한 뒤 테이블만 복사",
+    "plan.point.end": "보관된 마지막 로그의 끝",
+    "difference.title": "{site}: 복원한 시점과 지금의 차이",
+    "difference.table": "테이블",
+    "difference.only_restored": "지금은 없음",
+    "difference.only_current": "그 뒤에 생김",
+    "difference.changed": "바뀜",
+    "difference.same": "같음",
+    "difference.samples": "예(기본 키)",
+    "after_failure.subject": "{site} 서버 재구성이 실패했습니다. 이전 데이터 디렉터리를 되돌릴까요?",
+    "after_failure.body": (
+        "서비스는 멈춰 있고 이전 데이터는 그대로 있습니다. 되돌리면 복원 전의 서버가 다시 시작됩니다. 실패한 작업을 "
+        "고쳐 계속하려면 그대로 두고 그 작업을 clear 하세요."
+    ),
+    "after_failure.put_back": "이전 데이터 디렉터리를 되돌립니다",
+    "after_failure.leave": "그대로 둡니다. 실패한 작업을 clear 하겠습니다",
     "plan.windows": "도달할 수 있는 구간",
     "plan.window": "`{backup}`: {start}부터 {end}까지",
     "plan.unreachable": "도달할 수 없음: {start}부터 {end}까지 ({reason})",
@@ -194,6 +247,9 @@ KOREAN: dict[str, str] = {
     "log.dry_run": "계획만 세우는 실행이므로 여기서 끝납니다.",
     "log.nothing_overwritten": "복원이 덮어쓸 것이 없어 안전 백업이 필요하지 않습니다.",
     "log.no_target": "복원할 시점을 주지 않았으므로 적용할 바이너리 로그가 없습니다.",
+    "log.no_rebuild": "되돌리거나 다시 만들 서버가 없습니다.",
+    "log.no_copy": "다른 스키마로 복사할 테이블이 없습니다.",
+    "log.not_put_back": "이전 데이터 디렉터리를 그대로 둡니다.",
     "log.found": "찾기만 하는 실행이므로 여기서 끝납니다.",
     "log.approved": "{user} 님이 {time}에 승인했습니다.",
     "log.slack_failed": "Slack에 알리지 못했습니다({attempts}번 시도): {error}. 백업 결과에는 영향이 없습니다.",
@@ -238,6 +294,16 @@ KOREAN: dict[str, str] = {
     "slack.point": "복원된 시점",
     "slack.point.reached": "{time} {gtid}(트랜잭션 {transactions}개 적용)",
     "slack.point.snapshot": "백업 시점 그대로(적용할 트랜잭션 없음)",
+    "slack.after_failure": "🛑 {site} 서버 재구성 실패: 결정이 필요합니다",
+    "slack.after_failure.help": (
+        "서비스는 멈춰 있습니다. 실행의 after_failure 작업에서 이전 데이터 디렉터리를 되돌리거나, 실패한 작업을 고쳐 "
+        "clear 하세요."
+    ),
+    "slack.put_back": "되돌렸습니다",
+    "slack.put_back.done": "이전 데이터 디렉터리가 다시 {data}입니다. 복원하던 것은 {failed}에 있습니다.",
+    "slack.own_logs": "보관되지 않았던 서버의 로그: {logs}",
+    "slack.differences": "그때와 지금의 행",
+    "slack.difference": "지금은 없음 {only_restored} · 그 뒤에 생김 {only_current} · 바뀜 {changed} · 같음 {same}",
     "slack.more": "외 {count}건",
     "slack.rto": "복구 목표 {hours}시간",
     # the archive of binary logs and the incremental backup
@@ -341,6 +407,11 @@ ENGLISH: dict[str, str] = {
     "stage.fetch": "Fetch",
     "stage.load": "Load",
     "stage.apply_binlogs": "Apply binary logs",
+    "stage.rebuild": "Rebuild the server",
+    "stage.copy_tables": "Copy tables",
+    "stage.start_service": "Start the service",
+    "stage.after_failure": "Decide after a failure",
+    "stage.put_back": "Put back",
     "stage.verify_restore": "Verify the restore",
     "group.safety_backup": "Safety backup",
     "backup.dag": "{site} daily backup",
@@ -402,18 +473,49 @@ ENGLISH: dict[str, str] = {
         "its log has the statement that the server refused. Remove the cause and clear this task: it goes on, and no "
         "transaction is applied twice. To begin anew, clear load."
     ),
+    "help.rebuild": (
+        "Only when a server is rebuilt: stops its service, moves the data directory aside and makes an empty server. "
+        "**When it fails** remove the cause that its log names (rights, disk, the service's command) and clear this "
+        "task, or put the old directory back on after_failure. The old data are all there."
+    ),
+    "help.copy_tables": (
+        "Copies tables from the private server, where they were rolled forward, into the other schema (only with "
+        "tables and a point in time). **When it fails** check the target's connection, privileges and space, and "
+        "clear this task. The original tables are not touched."
+    ),
+    "help.start_service": (
+        "Starts the service of a server that was rebuilt. **When it fails** look at the server's error log and the "
+        "start command and clear this task, or put the old directory back on after_failure. The old directory stays "
+        "until the server answers."
+    ),
+    "help.after_failure": (
+        "Asks a person when a rebuild failed: put the old data directory back, or leave it and clear the task that "
+        "failed. **When it fails** nobody answered in time: clear this task and it asks again. The service stays "
+        "stopped until then."
+    ),
+    "help.put_back": (
+        "Puts the old data directory back and starts the service. What was being restored stays in a .failed- folder. "
+        "**When it fails** remove the cause that its log names and clear this task: it goes on where it was."
+    ),
     "help.verify_restore": (
         "Every object of the manifest has to exist and row counts have to match. **When it fails** its log lists what "
         "differs: clear load, or restore the safety backup."
     ),
     "form.section.what": "Only a part",
     "form.section.where": "Repository and schema",
+    "form.section.rebuild": "Rebuild the server",
+    "form.rebuild": "Make the server anew",
+    "form.rebuild.help": (
+        "Stops the service, moves its data directory aside, and restores everything into a new server. The server may "
+        "be down. Without a point in time its own last logs, which were not archived yet, are applied, too. Needs the "
+        "setting restore.rebuild; the old directory takes the place of a safety backup."
+    ),
     "form.section.point": "Point in time",
     "form.section.find": "Find the bad transaction",
     "form.to_time": "Up to a time",
     "form.to_time.help": (
-        "Such as 2026-01-31T14:05:09+09:00: everything before the first transaction that is stamped later. Without an "
-        "offset it is a time of {zone}. Not together with the two fields below."
+        "Such as 2026-01-31T14:05:09+09:00: everything before the first transaction that is stamped later; or latest, "
+        "the end of the logs. Without an offset it is a time of {zone}. Not together with the two fields below."
     ),
     "form.to_gtid": "Up to and with a transaction",
     "form.to_gtid.help": "A GTID (MariaDB 0-1-4711, MySQL uuid:23) or a place (binlog.000012:4711), which is included.",
@@ -486,6 +588,24 @@ ENGLISH: dict[str, str] = {
         "Times in the logs go back by up to {seconds} s (the server's clock was set, or statements took long). The "
         "order of the log counts: the replay stops before the first transaction that is stamped later than the target."
     ),
+    "plan.place": "How",
+    "plan.place.rebuild": "**the server is made anew** (its service is stopped)",
+    "plan.place.sandbox": "rolled forward in a private server, then only the tables are copied",
+    "plan.point.end": "the end of the archived logs",
+    "difference.title": "{site}: rows of then and now",
+    "difference.table": "Table",
+    "difference.only_restored": "Gone now",
+    "difference.only_current": "Came since",
+    "difference.changed": "Changed",
+    "difference.same": "Same",
+    "difference.samples": "Such as (primary keys)",
+    "after_failure.subject": "The rebuild of {site}'s server failed. Put the old data directory back?",
+    "after_failure.body": (
+        "The service is stopped and the old data are all there. Put back, the server starts as it was before the "
+        "restore. To put the failed task right and go on, leave it and clear that task."
+    ),
+    "after_failure.put_back": "Put the old data directory back",
+    "after_failure.leave": "Leave it, I will clear the failed task",
     "plan.windows": "What can be reached",
     "plan.window": "`{backup}`: {start} to {end}",
     "plan.unreachable": "can't be reached: {start} to {end} ({reason})",
@@ -506,6 +626,9 @@ ENGLISH: dict[str, str] = {
     "log.dry_run": "This run was to plan only: it ends here.",
     "log.nothing_overwritten": "The restore overwrites nothing: there is no need of a safety backup.",
     "log.no_target": "No point in time was asked for: there is no binary log to apply.",
+    "log.no_rebuild": "There is no server to rebuild or to put back.",
+    "log.no_copy": "No table is to be copied into another schema.",
+    "log.not_put_back": "The old data directory stays where it is.",
     "log.found": "This run was to find transactions only: it ends here.",
     "log.approved": "Approved by {user} at {time}.",
     "log.slack_failed": "Slack could not be told ({attempts} attempts): {error}. The backup is none the worse for it.",
@@ -548,6 +671,16 @@ ENGLISH: dict[str, str] = {
     "slack.point": "Point reached",
     "slack.point.reached": "{time} {gtid}({transactions} transactions applied)",
     "slack.point.snapshot": "that of the backup (no transaction to apply)",
+    "slack.after_failure": "🛑 {site}: the rebuild of the server failed, somebody has to decide",
+    "slack.after_failure.help": (
+        "The service is stopped. Put the old data directory back on the run's task after_failure, or put the failed "
+        "task right and clear it."
+    ),
+    "slack.put_back": "Put back",
+    "slack.put_back.done": "The old data directory is {data} again. What was being restored is in {failed}.",
+    "slack.own_logs": "the server's own logs, not archived before: {logs}",
+    "slack.differences": "Rows of then and now",
+    "slack.difference": "gone now {only_restored} · came since {only_current} · changed {changed} · same {same}",
     "slack.more": "and {count} more",
     "slack.rto": "objective {hours} h",
     # the archive of binary logs and the incremental backup

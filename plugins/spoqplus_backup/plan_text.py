@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.connections import Connections
+from spoqplus_backup.core.mysql.difference import TableDifference
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.recovery.find import Effort, find_in_first, read_search
 from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest
@@ -33,6 +34,7 @@ def plan_markdown(settings: Settings, plan: RestorePlan) -> str:
         "repository": plan.repository,
         "target": f"**{environment}**: {plan.target}",
         "components": ", ".join(component_label(language, component.name) for component in plan.components),
+        "place": say(f"place.{plan.place}") if plan.place != "server" else "",
         "into_schema": f"`{plan.request.into_schema}`" if plan.request.into_schema else "",
         "point": point,
         "fetch": human_bytes(plan.fetch_bytes),
@@ -57,6 +59,21 @@ def plan_markdown(settings: Settings, plan: RestorePlan) -> str:
     return "\n\n".join(parts)
 
 
+def differences_markdown(settings: Settings, found: Sequence[TableDifference]) -> str:
+    """Rows of then and now, table by table, with keys of the first ones that differ."""
+    language = settings.language
+    kinds = ("only_restored", "only_current", "changed", "same")
+    head = [text(language, f"difference.{name}") for name in ("table", *kinds, "samples")]
+    lines = [f"| {' | '.join(head)} |", "|---|---|---|---|---|---|"]
+    for one in found:
+        samples = "; ".join(
+            f"{text(language, f'difference.{kind}')}: {', '.join(keys)}" for kind, keys in one.samples.items()
+        )
+        counts = [f"{getattr(one, kind):,}" for kind in kinds]
+        lines.append(f"| {' | '.join(_cell(value) for value in (f'`{one.table}`', *counts, samples))} |")
+    return "\n".join([f"### {text(language, 'difference.title', site=settings.site)}", "", *lines])
+
+
 def plan_warnings(settings: Settings, plan: RestorePlan) -> list[str]:
     """What to mind, a sentence each."""
     found = list(plan.warnings)
@@ -74,6 +91,8 @@ def _point(settings: Settings, plan: RestorePlan) -> tuple[str, str]:
         return "", ""
     language, target = settings.language, replay.target
     wished = local_time(settings, target.time) if target.time else target.text
+    if target.is_end:
+        wished = text(language, "plan.point.end")
     place = {"time": wished, "gtid": wished}
     end = text(language, "plan.replay.end") if replay.stop is None else str(replay.stop)
     last = local_time(settings, replay.last_at) if replay.last_at else text(language, "plan.replay.nothing")

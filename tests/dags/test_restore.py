@@ -26,17 +26,35 @@ def test_structure(dag: DAG) -> None:
         "safety_backup.database.upload": {"safety_backup.verify"},
         "safety_backup.verify": {"safety_backup.publish"},
         "safety_backup.publish": {"fetch"},
-        "fetch": {"load"},
-        "load": {"apply_binlogs", "verify_restore"},
-        "apply_binlogs": {"verify_restore"},
-        "verify_restore": {"notify"},
+        "fetch": {"rebuild", "load"},
+        "rebuild": {"load", "after_failure"},
+        "load": {"apply_binlogs", "verify_restore", "after_failure"},
+        "apply_binlogs": {"copy_tables", "verify_restore", "after_failure"},
+        "copy_tables": {"verify_restore"},
+        "verify_restore": {"start_service", "notify", "after_failure"},
+        "start_service": {"notify", "after_failure"},
+        "after_failure": {"put_back"},
+        "put_back": {"notify"},
         "notify": set(),
     }
 
 
 def test_only_these_run_after_a_task_that_did_not_succeed(dag: DAG) -> None:
     rules = {task.task_id: task.trigger_rule.value for task in dag.tasks if task.trigger_rule != "all_success"}
-    assert rules == {"fetch": "none_failed", "verify_restore": "none_failed", "notify": "all_done"}
+    assert rules == {
+        "fetch": "none_failed",
+        "load": "none_failed",
+        "verify_restore": "none_failed",
+        "after_failure": "one_failed",
+        "notify": "all_done",
+    }
+
+
+def test_nothing_is_put_back_because_nobody_answered(dag: DAG) -> None:
+    asked = dag.get_task("after_failure")
+    assert asked.options[0] == "이전 데이터 디렉터리를 되돌립니다"
+    assert asked.defaults is None
+    assert asked.response_timeout == timedelta(hours=2)
 
 
 def test_the_safety_backup_is_a_set_of_its_own_cadence(dag: DAG) -> None:
@@ -75,6 +93,7 @@ def test_the_form_restores_the_newest_backup_to_the_test_server_unless_told_othe
         "tables": [],
         "dry_run": False,
         "safety_backup": True,
+        "rebuild": False,
         "to_time": None,
         "to_gtid": None,
         "before_gtid": None,

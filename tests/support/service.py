@@ -53,7 +53,8 @@ def make_service(folder: Path, programs: ServerPrograms, data: Path) -> Service:
     user = " --user=root" if os.geteuid() == 0 else ""
     start = f"setsid {shlex.quote(str(daemon))} --defaults-file={config}{user} </dev/null >/dev/null 2>&1 &\n"
     pid = folder / "pid"
-    stop = f"pid=$(cat {pid}) || exit 0\nkill $pid || exit 0\nwhile [ -e {pid} ]; do sleep 0.05; done\n"
+    dead = "grep -qs '^State:.*Z' /proc/$pid/status"  # killed before, and nobody waited for it
+    stop = f"pid=$(cat {pid}) || exit 0\nkill $pid || exit 0\nwhile [ -e {pid} ] && ! {dead}; do sleep 0.05; done\n"
     for name, text in (("start", start), ("stop", stop)):
         (folder / name).write_text(f"#!/bin/sh\n{text}")
         (folder / name).chmod(0o755)

@@ -220,6 +220,7 @@ class RebuildSettings(Model):
     `stop` and `start` are commands, lists of words: `[systemctl, stop, mysql]`, `[docker, stop, mysql]`, a script.
     `defaults_file` is the server's own configuration, `server_directory` the folder of its programs (None: PATH).
     `user` None is whoever owns the data directory now. `memory_mib` is InnoDB's buffer pool during the restore.
+    `log_directory` is where its binary logs lie, when that is not the data directory.
     """
 
     data_directory: FilePath = Path("/var/lib/mysql")
@@ -231,12 +232,14 @@ class RebuildSettings(Model):
     memory_mib: int = Field(default=1024, ge=64)
     answer_seconds: float = Field(default=120, gt=0)
     keep_old: bool = False
+    log_directory: FilePath | None = None
 
 
 class RestoreSettings(Model):
     """How a backup is brought back. `connections` 0 is one more than cores, four at most.
 
     `rebuild` says for `production` and `test` how their servers are rebuilt; one that is missing can't be.
+    `server_directory` is the folder of the server's programs (None: PATH), for single tables at a point in time.
     """
 
     test_connection: Text = "spoqplus_test_mysql"
@@ -244,6 +247,7 @@ class RestoreSettings(Model):
     approval_hours: float = Field(default=1, gt=0)
     binary_log: bool = False
     rebuild: dict[Literal["production", "test"], RebuildSettings] = {}
+    server_directory: FilePath | None = None
 
 
 class Objectives(Model):

@@ -1,4 +1,8 @@
-"""The restore flow: plan → approve → safety_backup → fetch → load → apply_binlogs → verify_restore → notify."""
+"""The restore flow.
+
+plan → approve → safety_backup → fetch → rebuild → load → apply_binlogs → copy_tables → verify_restore → start_service →
+notify; beside it after_failure → put_back.
+"""
 
 from datetime import timedelta
 
@@ -14,10 +18,15 @@ from spoqplus_backup.operators.notify import NotifyRestoreOperator
 from spoqplus_backup.operators.restore import (
     MARKDOWN_KEY,
     ApplyBinlogsOperator,
+    AskPutBackOperator,
+    CopyTablesOperator,
     FetchOperator,
     LoadOperator,
     PlanRestoreOperator,
+    PutBackOperator,
+    RebuildOperator,
     SafetyPreflightOperator,
+    StartServiceOperator,
     VerifyRestoreOperator,
 )
 
@@ -49,24 +58,46 @@ def restore(settings: Settings) -> None:
     # It runs after tasks that were skipped, never after one that failed: hence `approve` is a direct upstream, or a
     # rejected restore without a safety backup would go on.
     fetched = FetchOperator(**stage(settings, "fetch"), trigger_rule=TriggerRule.NONE_FAILED)
-    loaded = LoadOperator(
-        **stage(settings, "load"),
-        approve_task_id=approved.task_id,
-        safety_task_id=saved.task_id,
-    )
+    agreed = {"approve_task_id": approved.task_id, "safety_task_id": saved.task_id}
+    rebuilt = RebuildOperator(**stage(settings, "rebuild"), **agreed)
+    # Behind tasks that this restore may not need stands each time a direct edge from the last one that it does need.
+    loaded = LoadOperator(**stage(settings, "load"), **agreed, trigger_rule=TriggerRule.NONE_FAILED)
     replayed = ApplyBinlogsOperator(**stage(settings, "apply_binlogs"))
-    # Without a target the replay is skipped; the load has to have gone well then: hence it is a direct upstream, too.
+    copied = CopyTablesOperator(**stage(settings, "copy_tables"), **agreed)
     verified = VerifyRestoreOperator(**stage(settings, "verify_restore"), trigger_rule=TriggerRule.NONE_FAILED)
+    started = StartServiceOperator(**stage(settings, "start_service"))
+    asked, undone = _undo(settings)
     notified = NotifyRestoreOperator(
         **stage(settings, "notify"),
         result_task_id=verified.task_id,
         plan_task_id=planned.task_id,
         approve_task_id=approved.task_id,
         safety_task_id=saved.task_id,
+        start_task_id=started.task_id,
         trigger_rule=TriggerRule.ALL_DONE,
         execution_timeout=SHORT_TIMEOUT,
     )
     chain(planned, approved, checked)
     planned >> checked  # so that a cleared safety backup that the plan skipped is skipped again
-    chain([approved, saved], fetched, loaded, replayed, verified, notified)
-    loaded >> verified
+    chain([approved, saved], fetched, rebuilt, loaded, replayed, copied, verified, started, notified)
+    fetched >> loaded >> verified
+    replayed >> verified
+    [rebuilt, loaded, replayed, verified, started] >> asked
+    chain(asked, undone, notified)
+    verified >> notified
+
+
+def _undo(settings: Settings) -> tuple[AskPutBackOperator, PutBackOperator]:
+    """What a rebuild that failed offers: it asks a person, and puts the old data directory back."""
+    language = settings.language
+    asked = AskPutBackOperator(
+        **stage(settings, "after_failure"),
+        subject=text(language, "after_failure.subject", site=settings.site),
+        body=text(language, "after_failure.body"),
+        options=[text(language, f"after_failure.{option}") for option in ("put_back", "leave")],
+        defaults=None,  # nothing is moved because nobody answered
+        response_timeout=timedelta(hours=settings.restore.approval_hours),
+        retries=0,
+        trigger_rule=TriggerRule.ONE_FAILED,
+    )
+    return asked, PutBackOperator(**stage(settings, "put_back"), ask_task_id=asked.task_id)

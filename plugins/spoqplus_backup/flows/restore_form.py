@@ -61,6 +61,7 @@ def restore_params(settings: Settings) -> dict[str, Param]:
             values_display={"null": text(language, "form.repository.any")} | {name: name for name in repositories},
         ),
         "into_schema": param("into_schema", "where", None, type=["null", "string"], maxLength=64),
+        "rebuild": param("rebuild", "rebuild", False, type="boolean"),
         "to_time": param("to_time", "point", None, type=["null", "string"]),
         "to_gtid": param("to_gtid", "point", None, type=["null", "string"]),
         "before_gtid": param("before_gtid", "point", None, type=["null", "string"]),

@@ -1,6 +1,6 @@
 """The message about a restore."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from spoqplus_backup.notifications.blocks import Block, bullets, context, divide
 from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
 from spoqplus_backup.notifications.slack import Message
 
-STAGES = ("fetch", "load", "apply_binlogs", "verify_restore")
+STAGES = ("fetch", "rebuild", "load", "apply_binlogs", "copy_tables", "verify_restore", "start_service")
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,16 @@ class Restored:
     """What the tasks of a restore left in XCom, each None when the run did not get there.
 
     `plan` sums up the plan, `approval` is Airflow's answer of a person, `safety` the published safety backup, `stages`
-    the summaries of fetch, load, apply_binlogs and verify_restore by name.
+    the summaries of the tasks that took long by name, `put_back` the summary of a rebuild that was undone,
+    `differences` those between single tables of then and now.
     """
 
     plan: Mapping[str, Any] | None = None
     approval: Mapping[str, Any] | None = None
     safety: Mapping[str, Any] | None = None
     stages: Mapping[str, Mapping[str, Any] | None] | None = None
+    put_back: Mapping[str, Any] | None = None
+    differences: Sequence[Mapping[str, Any]] = ()
 
 
 def restore_message(report: RunReport, restored: Restored) -> Message:
@@ -36,10 +39,34 @@ def restore_message(report: RunReport, restored: Restored) -> Message:
     blocks = [header(title)]
     if not report.succeeded:
         blocks.append(failure_block(report))
+    if restored.put_back is not None:
+        detail = restored.put_back["detail"]
+        words = {"data": detail["data_directory"], "failed": detail["failed"]}
+        blocks.append(
+            bullets(text(report.language, "slack.put_back"), [escape(_say(report, "slack.put_back.done", words))])
+        )
     if restored.plan is not None:
         blocks += _plan_blocks(report, restored, restored.plan)
     blocks += [divider(), context(run_link(report))]
     return Message(text=f"{title} {restored.plan['backup']}" if restored.plan else title, blocks=blocks)
+
+
+def _say(report: RunReport, key: str, words: Mapping[str, Any]) -> str:
+    return text(report.language, key, **words)
+
+
+def put_back_message(report: RunReport) -> Message:
+    """A rebuild failed: what failed, and that a person has to say what becomes of it."""
+    title = text(report.language, "slack.after_failure", site=report.site)
+    words = text(report.language, "slack.after_failure.help")
+    blocks = [header(title), failure_block(report), context(words), divider(), context(run_link(report))]
+    return Message(text=title, blocks=blocks)
+
+
+def _difference(report: RunReport, found: Mapping[str, Any]) -> str:
+    names = ("only_restored", "only_current", "changed", "same")
+    counts = {name: f"{found[name]:,}" for name in names}
+    return f"`{escape(found['table'])}` " + text(report.language, "slack.difference", **counts)
 
 
 def _point(report: RunReport, detail: Mapping[str, Any]) -> str:
@@ -67,7 +94,10 @@ def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any])
         ),
     ]
     if (replayed := (restored.stages or {}).get("apply_binlogs")) is not None:
-        pairs.append((text(language, "slack.point"), escape(_point(report, replayed["detail"]))))
+        reached = _point(report, replayed["detail"])
+        if own := replayed["detail"].get("own_logs"):
+            reached += "\n" + text(language, "slack.own_logs", logs=own)
+        pairs.append((text(language, "slack.point"), escape(reached)))
     if restored.approval is not None:
         who = (restored.approval["responded_by_user"] or {}).get("name", "?")
         pairs.append((text(language, "slack.approved_by"), escape(who)))
@@ -82,6 +112,9 @@ def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any])
     ]
     if done:
         blocks.append(bullets(text(language, "slack.stages"), done))
+    if restored.differences:
+        lines = [_difference(report, found) for found in restored.differences]
+        blocks.append(bullets(text(language, "slack.differences"), lines))
     if plan["warnings"]:
         blocks.append(bullets(text(language, "slack.warnings"), [escape(warning) for warning in plan["warnings"]]))
     return blocks

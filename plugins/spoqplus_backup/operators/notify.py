@@ -12,6 +12,7 @@ from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.messages import text
 from spoqplus_backup.operators.archive import GAP_KEY
 from spoqplus_backup.operators.base import ERROR_KEY, SiteOperator
+from spoqplus_backup.operators.restore import DIFFERENCES_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,6 +50,10 @@ class NotifyOperator(SiteOperator):
         """What to say about this run."""
         raise NotImplementedError
 
+    def has_succeeded(self, states: Mapping[str, str | None]) -> bool:
+        """Whether the run did what it was to do."""
+        return states.get(self.result_task_id) == "success"
+
     def is_worth_telling(self, context: "Context", settings: "Settings", report: "RunReport") -> bool:
         """Whether anybody wants to hear of this run."""
         return True
@@ -56,7 +61,7 @@ class NotifyOperator(SiteOperator):
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Tell first, then judge."""
         states = _states(context)
-        report = _report(context, settings, states, succeeded=states.get(self.result_task_id) == "success")
+        report = _report(context, settings, states, succeeded=self.has_succeeded(states))
         sent = self.is_worth_telling(context, settings, report) and _tell(settings, self.message(context, report))
         if not report.succeeded:
             tasks = ", ".join(failure.task for failure in report.failures) or self.result_task_id
@@ -79,15 +84,28 @@ class NotifyRestoreOperator(NotifyOperator):
     :param plan_task_id: the task whose XCom sums up the plan.
     :param approve_task_id: the task whose XCom says who approved it.
     :param safety_task_id: the task that published the safety backup.
+    :param start_task_id: the task that starts a server that was rebuilt; skipped in other restores.
     """
 
     template_fields: Sequence[str] = ("result_task_id", "plan_task_id", "approve_task_id", "safety_task_id")
 
-    def __init__(self, *, plan_task_id: str, approve_task_id: str, safety_task_id: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        plan_task_id: str,
+        approve_task_id: str,
+        safety_task_id: str,
+        start_task_id: str = "start_service",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.start_task_id = start_task_id
         self.plan_task_id = plan_task_id
         self.approve_task_id = approve_task_id
         self.safety_task_id = safety_task_id
+
+    def has_succeeded(self, states: Mapping[str, str | None]) -> bool:
+        return super().has_succeeded(states) and states.get(self.start_task_id) in (None, "success", "skipped")
 
     def message(self, context: "Context", report: "RunReport") -> "Message":
         from spoqplus_backup.notifications.restore import STAGES, Restored, restore_message
@@ -98,6 +116,8 @@ class NotifyRestoreOperator(NotifyOperator):
             approval=pull(task_ids=self.approve_task_id),
             safety=pull(task_ids=self.safety_task_id),
             stages={name: pull(task_ids=name) for name in STAGES},
+            put_back=pull(task_ids="put_back"),
+            differences=pull(task_ids=self.result_task_id, key=DIFFERENCES_KEY) or (),
         )
         return restore_message(report, restored)
 
@@ -184,6 +204,13 @@ def _report(
             for task_id in failed
         ),
     )
+
+
+def tell_put_back(context: "Context", settings: "Settings") -> None:
+    """Tell Slack that a rebuild failed, and that a person has to say what becomes of it."""
+    from spoqplus_backup.notifications.restore import put_back_message
+
+    _tell(settings, put_back_message(_report(context, settings, _states(context), succeeded=False)))
 
 
 def _tell(settings: "Settings", message: "Message") -> bool:

@@ -1,9 +1,13 @@
-"""The restore chain's operators: plan, fetch, load, replay, verify. The approval between them is Airflow's own."""
+"""The restore chain's operators: plan, fetch, rebuild, load, replay, copy, verify, start, put back.
+
+The approval between them is Airflow's own.
+"""
 
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -22,6 +26,9 @@ log = logging.getLogger(__name__)
 
 APPROVE = "Approve"  # the option of Airflow's ApprovalOperator
 PRODUCTION = "production"
+REBUILD_TASKS = ("rebuild", "start_service", "after_failure", "put_back")
+COPY_TASK = "copy_tables"
+DIFFERENCES_KEY = "differences"  # XCom of verify_restore: what differs between the copied tables and those of now
 MARKDOWN_KEY = "markdown"  # XCom of the plan task: the plan as a person reads it
 
 
@@ -75,11 +82,15 @@ class PlanRestoreOperator(SiteOperator, SkipMixin):
         if request.dry_run or request.finds:
             return False
         if task_id == self.replay_task_id:
-            return request.has_target
+            return request.replays
+        if task_id in REBUILD_TASKS:
+            return request.rebuild
+        if task_id == COPY_TASK:
+            return request.place == "sandbox"
         if task_id == self.approve_task_id:
             return request.environment == PRODUCTION
         if task_id.startswith(f"{self.safety_group_id}."):
-            return request.environment == PRODUCTION and request.safety_backup
+            return request.saves
         return True
 
 
@@ -89,6 +100,7 @@ def _summary(settings: "Settings", plan: "RestorePlan") -> dict[str, Any]:
     replay = plan.replay
     return {
         "environment": plan.request.environment,
+        "place": plan.place,
         "backup": plan.backup,
         "repository": plan.repository,
         "target": plan.target,
@@ -138,8 +150,8 @@ class FetchOperator(SiteOperator):
         return log_summary(settings, fetch(settings, connections, load_plan(settings, run_name(context))))
 
 
-class LoadOperator(SiteOperator):
-    """Loads the set, table by table; finished tables are skipped when it is retried, not when it was cleared.
+class AgreedOperator(SiteOperator):
+    """A step that takes away what is there.
 
     It looks once more at what stands before production: an approval of this very plan, and the safety backup. A task
     that was marked as a success or skipped by hand, or a plan that was made anew, does not count.
@@ -156,15 +168,14 @@ class LoadOperator(SiteOperator):
         self.approve_task_id = approve_task_id
         self.safety_task_id = safety_task_id
 
-    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
-        """Load."""
+    def agreed_plan(self, context: "Context", settings: "Settings") -> "RestorePlan":
+        """The plan, which a person agreed to where that is needed."""
         from spoqplus_backup.core.recovery.plan import load_plan
-        from spoqplus_backup.core.recovery.restore import load_set
 
         plan = load_plan(settings, run_name(context))
         if plan.request.environment == PRODUCTION:
             self.check_agreed(context, settings, plan)
-        return log_summary(settings, load_set(settings, connections, plan, generation=context["ti"].max_tries))
+        return plan
 
     def check_agreed(self, context: "Context", settings: "Settings", plan: "RestorePlan") -> None:
         """Raise `PermanentError` unless a person agreed to this plan and what it overwrites was saved."""
@@ -174,10 +185,34 @@ class LoadOperator(SiteOperator):
             raise PermanentError(text(settings.language, "error.not_approved"))
         if approval["responded_at"] < plan.made_at:
             raise PermanentError(text(settings.language, "error.plan_changed"))
-        if plan.request.safety_backup and plan.replaces and not ti.xcom_pull(task_ids=self.safety_task_id):
+        if plan.request.saves and plan.replaces and not ti.xcom_pull(task_ids=self.safety_task_id):
             raise PermanentError(text(settings.language, "error.no_safety_backup"))
         user = (approval["responded_by_user"] or {}).get("name", "?")
         log.info("%s", text(settings.language, "log.approved", user=user, time=approval["responded_at"].isoformat()))
+
+
+class RebuildOperator(AgreedOperator):
+    """Stops the service, moves its data directory aside, makes an empty server in its place."""
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Rebuild."""
+        from spoqplus_backup.core.recovery.place import rebuild_server
+
+        plan = self.agreed_plan(context, settings)
+        if plan.place != "rebuild":
+            raise AirflowSkipException(text(settings.language, "log.no_rebuild"))
+        return log_summary(settings, rebuild_server(settings, connections, plan))
+
+
+class LoadOperator(AgreedOperator):
+    """Loads the set, table by table; finished tables are skipped when it is retried, not when it was cleared."""
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Load."""
+        from spoqplus_backup.core.recovery.restore import load_set
+
+        plan = self.agreed_plan(context, settings)
+        return log_summary(settings, load_set(settings, connections, plan, generation=context["ti"].max_tries))
 
 
 class ApplyBinlogsOperator(SiteOperator):
@@ -194,13 +229,29 @@ class ApplyBinlogsOperator(SiteOperator):
         from spoqplus_backup.core.recovery.restore import roll_forward
 
         plan = load_plan(settings, run_name(context))
-        if plan.replay is None:
+        if plan.replay is None and plan.place != "rebuild":  # a lost server's own logs may follow the backup
             raise AirflowSkipException(text(settings.language, "log.no_target"))
         return log_summary(settings, roll_forward(settings, connections, plan))
 
 
+class CopyTablesOperator(AgreedOperator):
+    """Copies single tables that were rolled forward in a sandbox into another schema of the server that people use."""
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Copy."""
+        from spoqplus_backup.core.recovery.single_tables import copy_out
+
+        plan = self.agreed_plan(context, settings)
+        if plan.place != "sandbox":
+            raise AirflowSkipException(text(settings.language, "log.no_copy"))
+        return log_summary(settings, copy_out(settings, connections, plan))
+
+
 class VerifyRestoreOperator(SiteOperator):
-    """Compares the target with the manifest: every object exists, row counts match."""
+    """Compares the target with the manifest: every object exists, row counts match.
+
+    Of single tables at a point in time it also tells what differs from those of now.
+    """
 
     ui_color = "#e6f4ea"
 
@@ -208,5 +259,81 @@ class VerifyRestoreOperator(SiteOperator):
         """Verify."""
         from spoqplus_backup.core.recovery.plan import load_plan
         from spoqplus_backup.core.recovery.restore import verify_restored
+        from spoqplus_backup.core.recovery.single_tables import compare_with_now
+        from spoqplus_backup.plan_text import differences_markdown
 
-        return log_summary(settings, verify_restored(settings, connections, load_plan(settings, run_name(context))))
+        plan = load_plan(settings, run_name(context))
+        summary = verify_restored(settings, connections, plan)
+        if found := compare_with_now(settings, connections, plan):
+            log.info("%s", differences_markdown(settings, found))
+            context["ti"].xcom_push(key=DIFFERENCES_KEY, value=[one.model_dump(mode="json") for one in found])
+        return log_summary(settings, summary)
+
+
+class StartServiceOperator(SiteOperator):
+    """Starts the service on what was restored; from then on people use it."""
+
+    ui_color = "#e6f4ea"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Start."""
+        from spoqplus_backup.core.recovery.place import start_rebuilt
+        from spoqplus_backup.core.recovery.plan import load_plan
+
+        plan = load_plan(settings, run_name(context))
+        if plan.place != "rebuild":
+            raise AirflowSkipException(text(settings.language, "log.no_rebuild"))
+        return log_summary(settings, start_rebuilt(settings, connections, plan))
+
+
+class AskPutBackOperator(HITLOperator):
+    """Asks a person whether the old data directory is to be put back, when a rebuild failed; tells Slack so first.
+
+    Nothing is asked when nothing was stopped or moved yet.
+
+    :param site: the site's name; its settings are read when the task runs.
+    """
+
+    ui_color = "#fff4d6"
+
+    def __init__(self, *, site: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.site = site
+
+    def execute(self, context: "Context") -> Any:
+        """Ask, where there is something to ask."""
+        from spoqplus_backup.core.recovery.place import is_rebuilding
+        from spoqplus_backup.hooks import AirflowConnections
+        from spoqplus_backup.operators.notify import tell_put_back
+        from spoqplus_backup.sites import site
+
+        settings = site(self.site)
+        if not is_rebuilding(settings, AirflowConnections(), run_name(context)):
+            raise AirflowSkipException(text(settings.language, "log.no_rebuild"))
+        tell_put_back(context, settings)
+        return super().execute(context)
+
+
+class PutBackOperator(SiteOperator):
+    """Makes the old data directory the service's again, when a person chose so.
+
+    :param ask_task_id: the task that asked.
+    """
+
+    template_fields: Sequence[str] = ("ask_task_id",)
+    ui_color = "#fad2cf"
+
+    def __init__(self, *, ask_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ask_task_id = ask_task_id
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Put back."""
+        from spoqplus_backup.core.recovery.place import put_back
+        from spoqplus_backup.core.recovery.plan import load_plan
+
+        answer = context["ti"].xcom_pull(task_ids=self.ask_task_id)
+        if not answer or answer["chosen_options"] != [text(settings.language, "after_failure.put_back")]:
+            raise AirflowSkipException(text(settings.language, "log.not_put_back"))
+        plan = load_plan(settings, run_name(context))
+        return log_summary(settings, put_back(settings, connections, plan))

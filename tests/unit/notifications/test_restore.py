@@ -4,7 +4,7 @@ from typing import Any
 
 from slack_sink import words
 from spoqplus_backup.notifications.report import Failure, RunReport
-from spoqplus_backup.notifications.restore import Restored, restore_message
+from spoqplus_backup.notifications.restore import Restored, put_back_message, restore_message
 
 PLAN: dict[str, Any] = {
     "environment": "production",
@@ -90,3 +90,23 @@ def test_a_point_in_time_says_where_it_ended() -> None:
     assert "Apply binary logs 1 min 1 s · 2.0 MiB" in said
     nothing = replayed | {"apply_binlogs": replayed["apply_binlogs"] | {"detail": detail | {"transactions": 0}}}
     assert "백업 시점 그대로" in told(report("ko"), Restored(PLAN, stages=nothing))
+
+
+def test_what_was_put_back_and_what_differs() -> None:
+    put_back = {"detail": {"data_directory": "/var/lib/mysql", "failed": "/var/lib/mysql.failed-1"}}
+    found = {"table": "spoqplus.members", "only_restored": 2, "only_current": 1, "changed": 0, "same": 1234}
+    said = told(report(), Restored(PLAN, put_back=put_back, differences=(found,)))
+    assert "The old data directory is /var/lib/mysql again. What was being restored is in" in said
+    assert "`spoqplus.members` gone now 2 · came since 1 · changed 0 · same 1,234" in said
+
+
+def test_the_logs_that_a_lost_server_had_not_archived_are_named() -> None:
+    detail = {"transactions": 0, "last_at": None, "last_gtid": None, "own_logs": "binlog.000007"}
+    replayed = {"apply_binlogs": {"seconds": 61.0, "bytes_out": 2 << 20, "detail": detail}}
+    assert "not archived before: binlog.000007" in told(report(), Restored(PLAN, stages=replayed))
+
+
+def test_a_failed_rebuild_asks_for_a_decision() -> None:
+    message = put_back_message(report())
+    assert "somebody has to decide" in message.text
+    assert "after_failure" in words({"text": message.text, "blocks": message.blocks})

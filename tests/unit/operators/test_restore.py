@@ -22,6 +22,8 @@ TASKS = {
     "verify_restore",
     "notify",
 }
+REBUILD = {"rebuild", "start_service", "after_failure", "put_back"}
+EVERY = TASKS | REBUILD | {"copy_tables"}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,14 @@ TASKS = {
             RestoreRequest(environment="production", safety_backup=False),
             {"approve", "fetch", "load", "verify_restore", "notify"},
         ),
+        (
+            RestoreRequest(environment="production", rebuild=True),
+            {"approve", "fetch", "load", "apply_binlogs", "verify_restore", "notify"} | REBUILD,
+        ),
+        (
+            RestoreRequest(environment="test", tables=("a.b",), into_schema="c", to_time="latest"),
+            {"fetch", "load", "apply_binlogs", "copy_tables", "verify_restore", "notify"},
+        ),
         (RestoreRequest(environment="test", dry_run=True), set()),
         (RestoreRequest(environment="production", dry_run=True), set()),
     ],
@@ -48,7 +58,7 @@ def test_what_a_restore_needs(request_: RestoreRequest, needed: set[str]) -> Non
     plan = PlanRestoreOperator(
         task_id="plan", site="spoqplus", approve_task_id="approve", safety_group_id="safety_backup"
     )
-    assert {task for task in TASKS if plan.needs(request_, task)} == needed
+    assert {task for task in EVERY if plan.needs(request_, task)} == needed
 
 
 def planned(**request: Any) -> RestorePlan:

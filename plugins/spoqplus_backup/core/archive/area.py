@@ -110,11 +110,16 @@ class TimelineRecord(Model):
 
 
 class ChainBreak(Model):
-    """A place in a server's logs behind which they don't follow: `log` is the first one that begins anew."""
+    """Places in a server's logs behind which they don't follow: `log` begins anew, and so did `earlier` ones."""
 
     server_id: int
     log: str
     words: str
+    earlier: tuple[str, ...] = ()
+
+    def is_at(self, server_id: int, log: str) -> bool:
+        """Whether this log begins anew."""
+        return self.server_id == server_id and log in (*self.earlier, self.log)
 
 
 class Status(Model):

@@ -85,7 +85,10 @@ def note_break(settings: Settings, connections: Connections, words: str) -> None
         if facts.log_bin:
             binlog.rotate(connection)
             current, _ = binlog.position(connection, facts.flavour)
-            area.write(ChainBreak(server_id=facts.server_id, log=current, words=words))
+            noted = area.chain_break()
+            # one that no run has seen yet stays: a backup that was taken between the two leads nowhere
+            earlier = (*noted.earlier, noted.log) if noted and noted.server_id == facts.server_id else ()
+            area.write(ChainBreak(server_id=facts.server_id, log=current, words=words, earlier=earlier))
 
 
 def _found_again(

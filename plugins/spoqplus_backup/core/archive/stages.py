@@ -259,7 +259,7 @@ def _fetch_one(state: _Fetching, found: ListedLog) -> None:
         with raw.open("rb") as file:
             os.fsync(file.fileno())
         if state.previous is not None and (gap := _gap_before(state, state.previous, found.name, summary.before)):
-            _begin_timeline(state, gap)
+            _begin_timeline(state, gap, found.name)
         fetched = _fetched(state, found, summary)
         write_json(raw_folder / f"{found.name}.tables.json", _tables(summary))
         write_json(partial / "fetched.json", fetched)
@@ -284,19 +284,22 @@ def _gap_before(state: _Fetching, previous: Known, name: str, before: str) -> Ga
     if previous.gtids_after != before:
         return history_gap(previous, name, before)
     noted = state.area.chain_break()
-    if noted is not None and (noted.server_id, noted.log) == (state.listing.server.id, name):
+    if noted is not None and noted.is_at(state.listing.server.id, name):
         return Gap(reason="history", after=previous.name, lost_from=previous.last_at, words=noted.words)
     return None
 
 
-def _begin_timeline(state: _Fetching, gap: Gap) -> None:
+def _begin_timeline(state: _Fetching, gap: Gap, name: str) -> None:
     """The log at hand is the first one of a new timeline."""
     status = state.area.status()
     if gap.lost_from is None and status is not None:
         gap = gap.model_copy(update={"lost_from": status.recovery_point.last_event_at})
     state.timeline = next_timeline(state.timeline)
     state.gap, state.previous = gap, None
+    noted = state.area.chain_break()
     open_timeline(state.area, state.listing.server.id, state.timeline, gap)
+    if noted is not None and noted.is_at(state.listing.server.id, name) and noted.log != name:
+        state.area.write(noted)  # a later log begins anew, too
 
 
 def read_log(raw: Path) -> LogSummary:

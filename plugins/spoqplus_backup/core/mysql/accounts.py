@@ -55,6 +55,16 @@ def write(login: DatabaseLogin, facts: server.ServerFacts, directory: Path) -> I
     )
 
 
+def clear(login: DatabaseLogin) -> None:
+    """Drop all accounts but the server's own and the one that does it: a new server's root has no password."""
+    with server.connect(login) as connection:
+        facts = server.facts(connection)
+        for user, host, role in _accounts(connection, facts):
+            if user != login.user:
+                name = _name((user, host, role))
+                connection.rows(f"DROP {'ROLE' if role else 'USER'} {name}")
+
+
 def restore(login: DatabaseLogin, content: bytes, *, binary_log: bool) -> None:
     """Execute a segment that `write` wrote; a grant on what is not there (a dropped table's) is left out and logged.
 

@@ -7,7 +7,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import zstandard
@@ -38,6 +38,27 @@ def query_event(text: str, timestamp: int, server_id: int, *, checksums: bool) -
     """A statement that leaves the session as it is: it names no database, no modes and no character sets."""
     body = _QUERY.pack(0, 0, 0, 0, 0) + b"\0" + text.encode()
     return event(Kind.QUERY, timestamp, server_id, body, checksums=checksums, flags=_SUPPRESS_USE)
+
+
+def with_text(content: bytes, change: Callable[[str], str], *, checksums: bool) -> bytes:
+    """A QUERY event whose statement `change` made another one; the event as it is when it left it alone.
+
+    The statement's bytes are of the session's character set; `change` gets each as the character of that number.
+    """
+    timestamp, kind, server_id, length, _, flags = unpack_header(content)
+    body = content[HEADER_BYTES : length - (CHECKSUM_BYTES if checksums else 0)]
+    _, _, database_bytes, _, status_bytes = _QUERY.unpack_from(body)
+    at = _QUERY.size + status_bytes + database_bytes + 1
+    stored = body[at:]
+    if kind == Kind.QUERY_COMPRESSED:
+        stored = zlib.decompress(stored[1 + (stored[0] & 0x07) :])
+    before = stored.decode("latin-1")
+    after = change(before)
+    if after == before:
+        return content
+    return event(
+        Kind.QUERY, timestamp, server_id, body[:at] + after.encode("latin-1"), checksums=checksums, flags=flags
+    )
 
 
 def mariadb_begin(gtid_event: bytes) -> str:

@@ -25,6 +25,7 @@ from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Index, Segment, SegmentKind
 from spoqplus_backup.core.mysql import client, server
 from spoqplus_backup.core.mysql.deferred import DeferredKeys, is_referenced, references, take_away, without_keys
+from spoqplus_backup.core.mysql.event_statements import hold_dumped
 from spoqplus_backup.core.mysql.rows import RowSession
 from spoqplus_backup.core.process import Child, ProcessError
 from spoqplus_backup.core.progress import Progress
@@ -46,7 +47,8 @@ class Target:
     """Where to load to, and how.
 
     `into_schema` takes the place of the dump's own database; `binary_log` says whether the target's binary log gets
-    what is loaded (replicas need it; it makes the load slower).
+    what is loaded (replicas need it; it makes the load slower). `hold_events`: scheduled events do not run yet
+    (`held_events` names them).
     """
 
     login: DatabaseLogin
@@ -54,6 +56,7 @@ class Target:
     connections: int
     binary_log: bool
     into_schema: str | None = None
+    hold_events: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,16 @@ def _key(segment: Segment) -> str:
 def journal_key(database: str | None, table: str | None) -> str:
     """A table in the journal."""
     return f"{database}\t{table}".encode("unicode_escape").decode()
+
+
+def held_events(source: Source) -> list[Table]:
+    """Database and name of the scheduled events that a dump makes and that would run."""
+    return [
+        (str(segment.database), name)
+        for segment in _segments(source)
+        if segment.kind == "events"
+        for name in hold_dumped(_bytes(source, segment))[1]
+    ]
 
 
 def _segments(source: Source) -> Iterator[Segment]:
@@ -282,13 +295,20 @@ class _Loader:
         with self._session() as send:
             current: str | None = None
             for piece in pieces:
-                for segment, chunk in _chunks(self._source, piece):
+                for segment, chunk in self._definitions(piece):
                     database = self._target.into_schema or segment.database
                     if use and database is not None and database != current:
                         send(f"USE {server.quoted(database)};\n".encode())
                         current = database
                     send(chunk)
                     self.progress.add(len(chunk))
+
+    def _definitions(self, piece: Piece) -> Iterator[tuple[Segment, bytes]]:
+        for segment, chunks in groupby(_chunks(self._source, piece), key=itemgetter(0)):
+            if segment.kind == "events" and self._target.hold_events:
+                yield segment, hold_dumped(b"".join(chunk for _, chunk in chunks))[0]
+            else:
+                yield from chunks
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Callable[[bytes], None]]:
@@ -335,6 +355,10 @@ def segment_bytes(source: Source, kind: SegmentKind) -> bytes:
         for piece in _pieces([segment for segment in source.index.segments if segment.kind == kind])
         for _, chunk in _chunks(source, piece)
     )
+
+
+def _bytes(source: Source, segment: Segment) -> bytes:
+    return b"".join(chunk for _, chunk in _chunks(source, Piece(segment.part, (segment,))))
 
 
 def _chunks(source: Source, piece: Piece) -> Iterator[tuple[Segment, bytes]]:

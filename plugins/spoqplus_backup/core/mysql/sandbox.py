@@ -116,6 +116,7 @@ class SandboxServer:
         port: int | None,
     ) -> None:
         self.programs = programs
+        self.user = "root"
         self.flavour = programs.flavour
         self.directory = directory
         self.datadir = datadir
@@ -135,6 +136,7 @@ class SandboxServer:
         options: Mapping[str, str] | None = None,
         memory_mib: int = 256,
         host: DataDirectory | None = None,
+        user: str = "root",
     ) -> "SandboxServer":
         """Start a server on `directory` and wait until it answers; what an earlier start left there is used again.
 
@@ -145,6 +147,7 @@ class SandboxServer:
             options: more server options, `name: value`; an empty value is an option without one.
             memory_mib: InnoDB's buffer pool; the process takes about 150 MiB (MySQL: 450) beside it.
             host: a data directory that lies elsewhere, with its own configuration; `directory`/data when None.
+            user: an account that logs in without a password; others than root have to be made by an `init-file`.
 
         Raises:
             BackupError: it did not start; holds the end of the server's own error log.
@@ -159,6 +162,7 @@ class SandboxServer:
         for attempt in range(1, PORT_ATTEMPTS + 1):
             port = _free_port() if tcp else None
             server = cls._launch(directory, host, programs, socket_path, port, dict(options or {}), memory_mib)
+            server.user = user
             try:
                 server._wait_until_it_answers()
                 return server
@@ -201,12 +205,12 @@ class SandboxServer:
         return cls(programs, directory, host.path, child, socket_path, port)
 
     def connect(self, **overrides: Any) -> Any:
-        """A MySQLdb connection as root over the socket: utf8mb4, autocommit; `overrides` as of `MySQLdb.connect`."""
+        """A MySQLdb connection as `user` over the socket: utf8mb4, autocommit; `overrides` as of `MySQLdb.connect`."""
         import MySQLdb  # late: the DAG processor has to start quickly
 
         options: dict[str, Any] = {
             "unix_socket": str(self.socket),
-            "user": "root",
+            "user": self.user,
             "charset": "utf8mb4",
             "autocommit": True,
         }

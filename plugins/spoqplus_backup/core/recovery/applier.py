@@ -27,7 +27,7 @@ from spoqplus_backup.core.mysql.gtid import GtidSet
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import EVERY_SECONDS, human_bytes
-from spoqplus_backup.core.recovery import applier_events
+from spoqplus_backup.core.recovery import scheduled_events
 from spoqplus_backup.core.recovery.replay import Applied, ReplayResult
 from spoqplus_backup.core.recovery.replay_logs import (
     Found,
@@ -232,7 +232,7 @@ class _Run:
 
     def apply(self, running: SandboxServer, *, again: bool) -> None:
         """Let a started server apply the relay logs, and make it forget them."""
-        login = DatabaseLogin(host=None, user="root", password="", socket=str(running.socket))
+        login = DatabaseLogin(host=None, user=running.user, password="", socket=str(running.socket))
         with closing(server.Connection(login)) as connection:
             wanted = GtidSet()
             if self._flavour == "mysql":
@@ -240,7 +240,7 @@ class _Run:
                 self._prepare_mysql(connection, before, wanted, again=again)
             else:
                 self._prepare_mariadb(connection, again=again)
-            disabled = applier_events.for_replicas(connection)
+            disabled = scheduled_events.for_replicas(connection)
             connection.rows(self._names.start)
             self.result.last = self.result.last or self.last()  # while the server works
             if self.result.last is not None:
@@ -249,7 +249,7 @@ class _Run:
             self._verify(connection, wanted)
             connection.rows(self._names.reset)
             connection.rows("SET SESSION sql_log_bin = 0")
-            applier_events.give_back(connection, self._job, disabled)
+            scheduled_events.give_back(connection, self._job, disabled)
             if self._flavour == "mariadb":
                 connection.rows("SET GLOBAL gtid_slave_pos = ''")
 

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,12 +15,21 @@ from pydantic import Field, ValidationError
 from spoqplus_backup.core.connections import Connections, DatabaseLogin
 from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError, SettingsError
-from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Model
+from spoqplus_backup.core.manifest import Component, DumpObject, Flavour, Index, Manifest, Model
 from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.mysql.sandbox import ServerPrograms
+from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.find import read_search
 from spoqplus_backup.core.recovery.index import read_index
-from spoqplus_backup.core.recovery.target import PARAMETERS, PlannedReplay, Target, choose, read_target
+from spoqplus_backup.core.recovery.target import (
+    PARAMETERS,
+    TO_THE_END,
+    PlannedReplay,
+    Target,
+    choose,
+    read_target,
+)
 from spoqplus_backup.core.recovery.windows import Window
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog, SetRef
@@ -34,8 +44,10 @@ log = logging.getLogger(__name__)
 LOAD_BYTES_PER_SECOND = 20e6
 FETCH_BYTES_PER_SECOND = 100e6
 FIXED_SECONDS = 30.0
+SANDBOX_FACTOR = 2.0  # of the SQL: rows with their indexes, and the logs that InnoDB keeps
 
 Environment = Literal["test", "production"]
+Place = Literal["server", "rebuild", "sandbox"]
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -50,6 +62,7 @@ class RestoreRequest(Model):
     into_schema: str | None = Field(default=None, min_length=1, max_length=64)
     dry_run: bool = False
     safety_backup: bool = True
+    rebuild: bool = False
     to_time: str | None = Field(default=None, min_length=1)
     to_gtid: str | None = Field(default=None, min_length=1)
     before_gtid: str | None = Field(default=None, min_length=1)
@@ -66,6 +79,23 @@ class RestoreRequest(Model):
     def has_target(self) -> bool:
         """Whether a point in time is asked for."""
         return any(getattr(self, name) is not None for name in PARAMETERS)
+
+    @property
+    def place(self) -> Place:
+        """Where it works: single tables are rolled forward in a sandbox, for logs are of whole servers."""
+        if self.rebuild:
+            return "rebuild"
+        return "sandbox" if self.tables and self.has_target else "server"
+
+    @property
+    def replays(self) -> bool:
+        """Whether logs may be applied: of a server that is rebuilt its own last ones always are."""
+        return self.has_target or self.rebuild
+
+    @property
+    def saves(self) -> bool:
+        """Whether production is saved before: a server that is rebuilt keeps its old data directory instead."""
+        return self.environment == "production" and self.safety_backup and not self.rebuild
 
     def target(self, zone: str) -> Target | None:
         """The point in time that is asked for; a time without a zone is of `zone`.
@@ -115,6 +145,20 @@ class RestorePlan(Model):
     windows: tuple[Window, ...] = ()
     may_drop: tuple[str, ...] = ()
     """Databases at the target that the backup does not have: when the replayed logs make them, these go first."""
+    place: Place = "server"
+
+    @property
+    def flavour(self) -> Flavour:
+        """Whose server it is."""
+        return "mariadb" if self.backup_server.startswith("mariadb") else "mysql"
+
+    @property
+    def copied(self) -> tuple[tuple[str, str], ...]:
+        """Database and name of the tables that are copied out of a sandbox."""
+        if self.place != "sandbox":
+            return ()
+        pairs = (name.split(".", 1) for name in self.request.tables)
+        return tuple((database, table) for database, table in pairs)
 
     @property
     def replaces(self) -> bool:
@@ -178,17 +222,39 @@ def validate_request(settings: Settings, params: Mapping[str, Any]) -> RestoreRe
             f"The parameter into_schema is {request.into_schema}, the server's own: name another schema."
         )
     _check_point(settings, request)
+    _check_rebuild(settings, request)
     return request
+
+
+def _check_rebuild(settings: Settings, request: RestoreRequest) -> None:
+    if not request.rebuild:
+        return
+    if request.tables or request.into_schema is not None or DATABASE not in request.components:
+        raise SettingsError(
+            "The parameter rebuild makes a whole server anew: choose the component database and leave tables and "
+            "into_schema empty."
+        )
+    if request.environment not in settings.restore.rebuild:
+        raise SettingsError(
+            f"The parameter rebuild needs to know how: set `restore.rebuild.{request.environment}` in "
+            f"{settings.source}, with data_directory, stop and start."
+        )
 
 
 def _check_point(settings: Settings, request: RestoreRequest) -> None:
     """What a point in time can't go together with, and what is looked for."""
     if (target := request.target(settings.timezone)) is not None:
-        if request.tables or request.into_schema is not None:
-            raise SettingsError(
-                f"The parameter {target.parameter} goes with the whole database only: a point in time of single tables "
-                "comes with another version; leave tables and into_schema empty."
+        if bool(request.tables) != (request.into_schema is not None):
+            missing, why = (
+                ("into_schema", "single tables of an earlier moment are put beside the ones of now")
+                if request.tables
+                else ("tables", "at a point in time only tables go into another schema")
             )
+            raise SettingsError(
+                f"The parameter {target.parameter} needs {missing}, too: {why}. Name it, or leave both empty."
+            )
+        if len({table.split(".", 1)[0] for table in request.tables}) > 1:
+            raise SettingsError("The parameter into_schema takes the tables of one database: start a restore for each.")
         if DATABASE not in request.components:
             raise SettingsError(f"The parameter {target.parameter} needs the component {DATABASE}, which logs go on.")
     if request.finds:
@@ -246,30 +312,33 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
     Raises:
         PermanentError: the request can't be met; the message says why.
     """
-    connection_id, login = target_login(settings, connections, request.environment)
+    place = request.place
     directory = restore_directory(settings, run_id)
+    there_first = _reach(settings, connections, request)
     found = _find_set(settings, connections, request, directory)
     repository, manifest, replay = found.repository, found.manifest, found.replay
     scheme = scheme_for(settings, connections, manifest.encryption.scheme)
+    # what is loaded: into a sandbox everything, for the logs are about everything
+    loads = request.model_copy(update={"tables": (), "into_schema": None}) if place == "sandbox" else request
     planned, objects = [], []
     for name in _component_names(request, manifest, replay):
         component = manifest.component(name)
         index = read_index(repository, manifest, component, scheme, directory)
-        planned.append(_plan_component(request, component, index))
+        if place == "sandbox" and name == DATABASE:
+            _chosen_tables(request, component, index)
+        planned.append(_plan_component(loads, component, index))
         objects += _chosen_objects(index, planned[-1])
-    with server.connect(login) as connection:
-        facts = server.facts(connection)
-        there = {(item.database, item.name) for item in server.objects(connection, _databases(request, planned))}
-        may_drop = _may_drop(settings, server.databases(connection), planned) if replay else ()
-    _check_flavour(settings, manifest, facts)
-    saved = {(request.into_schema or item.database, item.name) for item in objects}
-    wanted = {
-        (request.into_schema or item.database, item.name)
-        for item in objects
-        if item.kind in ("table", "view", "sequence")
-    }
+    look = _look(settings, request, there_first, manifest, planned, replay)
+    wanted = _wanted(request, objects)
     fetch = sum(item.fetch_bytes for item in planned) + (replay.stored_bytes if replay else 0)
     sql = sum(item.sql_bytes for item in planned)
+    if place == "rebuild":
+        warnings = _rebuild_warnings(settings, request, look, there_first.login)
+    else:
+        saved = {(request.into_schema or item.database, item.name) for item in objects}
+        warnings = _warnings(settings, manifest, look, saved, request, planned) + _replay_warnings(look.may_drop)
+    if place == "sandbox":
+        warnings += _sandbox_warnings(settings, manifest, planned, replay)
     plan = RestorePlan(
         run_id=run_id,
         request=request,
@@ -280,10 +349,10 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
         backup_server=f"{manifest.server.flavour} {manifest.server.version}",
         manifest_sha256=found.digest,
         repository=repository.name,
-        target=f"{facts.flavour} {facts.version_text} at {login.address}",
-        connection=connection_id,
+        target=f"{look.words} at {there_first.login.address}",
+        connection=there_first.connection,
         components=tuple(planned),
-        overwrites=tuple(sorted(wanted & there)),
+        overwrites=tuple(sorted(wanted & look.there)) if place != "rebuild" else (),
         objects=len(objects),
         seconds=round(
             FIXED_SECONDS
@@ -293,13 +362,130 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
             1,
         ),
         rto_seconds=settings.objectives.rto_hours * 3600,
-        warnings=_warnings(settings, manifest, facts, saved, there, request, planned) + _replay_warnings(may_drop),
+        warnings=warnings,
         replay=replay,
         windows=tuple(found.windows),
-        may_drop=may_drop,
+        may_drop=look.may_drop,
+        place=place,
     )
     write_json(directory / "plan.json", plan)
     return plan
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """The server that is restored to; `is_up` is only False for one that is to be rebuilt."""
+
+    connection: str
+    login: DatabaseLogin
+    is_up: bool = True
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is at the target; `words` say what it is."""
+
+    words: str
+    facts: server.ServerFacts | None
+    there: frozenset[tuple[str, str]] = frozenset()
+    may_drop: tuple[str, ...] = ()
+
+
+def _reach(settings: Settings, connections: Connections, request: RestoreRequest) -> _Reached:
+    """See that the target can be reached, and is not production when it is to be the test server.
+
+    Raises:
+        PermanentError: test and production are one and the same server.
+        BackupError: it can't be reached, and is not to be rebuilt.
+    """
+    if not request.rebuild:
+        return _Reached(*target_login(settings, connections, request.environment))
+    connection = settings.database.connection
+    if request.environment == "test":
+        connection = settings.restore.test_connection
+        _check_apart(settings, connections)
+    login = connections.database(connection)
+    return _Reached(connection, login, is_up=_identity_if_up(login) is not None)
+
+
+def _check_apart(settings: Settings, connections: Connections) -> None:
+    test, production = (
+        connections.database(name) for name in (settings.restore.test_connection, settings.database.connection)
+    )
+    rebuilt = settings.restore.rebuild
+    same_files = "production" in rebuilt and (
+        rebuilt["production"].data_directory == rebuilt["test"].data_directory
+        or rebuilt["production"].stop == rebuilt["test"].stop
+    )
+    ours, theirs = _identity_if_up(test), _identity_if_up(production)
+    if test.address == production.address or same_files or (ours is not None and ours == theirs):
+        raise PermanentError(
+            f"The connection {settings.restore.test_connection} or `restore.rebuild.test` leads to the production "
+            f"server ({settings.database.connection}): point both at a test server."
+        )
+
+
+def _look(
+    settings: Settings,
+    request: RestoreRequest,
+    reached: _Reached,
+    manifest: Manifest,
+    planned: list[PlannedComponent],
+    replay: PlannedReplay | None,
+) -> _Look:
+    if not reached.is_up:
+        return _Look(f"{manifest.server.flavour} (not running)", None)
+    with server.connect(reached.login) as connection:
+        facts = server.facts(connection)
+        there = {(item.database, item.name) for item in server.objects(connection, _databases(request, planned))}
+        drops = replay is not None and request.place == "server"
+        may_drop = _may_drop(settings, server.databases(connection), planned) if drops else ()
+    _check_flavour(settings, manifest, facts)
+    return _Look(f"{facts.flavour} {facts.version_text}", facts, frozenset(there), may_drop)
+
+
+def _wanted(request: RestoreRequest, objects: Sequence[DumpObject]) -> set[tuple[str, str]]:
+    """What is put in place of what is there."""
+    if request.place == "sandbox":
+        return {(str(request.into_schema), name.split(".", 1)[1]) for name in request.tables}
+    return {
+        (request.into_schema or item.database, item.name)
+        for item in objects
+        if item.kind in ("table", "view", "sequence")
+    }
+
+
+def _rebuild_warnings(
+    settings: Settings, request: RestoreRequest, look: _Look, login: DatabaseLogin
+) -> tuple[str, ...]:
+    how = settings.restore.rebuild[request.environment]
+    kept = "stays there" if how.keep_old else "goes when the new server is verified and answers"
+    found = [
+        f"The whole server is made anew: {' '.join(how.stop)!r} stops its service, and its data directory "
+        f"{how.data_directory} is moved aside. There is no safety backup: the old directory is the copy, and {kept}.",
+        "What the server holds and the backup and the logs do not is gone afterwards.",
+        "Its binary logs begin anew: the next backups start a new timeline, trigger a full backup when it is done.",
+    ]
+    if look.facts is None:
+        found.append(f"The server {login.address} does not answer: what it is was taken from the backup.")
+    return tuple(found)
+
+
+def _sandbox_warnings(
+    settings: Settings, manifest: Manifest, planned: list[PlannedComponent], replay: PlannedReplay | None
+) -> tuple[str, ...]:
+    """See that a private server can be started here, and warn when its disk may be too small."""
+    flavour = manifest.server.flavour
+    ServerPrograms(flavour, settings.restore.server_directory).find("mariadbd" if flavour == "mariadb" else "mysqld")
+    needed = round(sum(item.sql_bytes for item in planned) * SANDBOX_FACTOR) + 2 * (replay.bytes if replay else 0)
+    folder = next(path for path in (settings.staging.directory, *settings.staging.directory.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if free > needed:
+        return ()
+    return (
+        f"A private server takes about {human_bytes(needed)} in {settings.staging.directory}, which has "
+        f"{human_bytes(free)} free: make room, or point staging.directory elsewhere.",
+    )
 
 
 def load_plan(settings: Settings, run_id: str) -> RestorePlan:
@@ -333,7 +519,7 @@ class _FoundSet:
 def _find_set(settings: Settings, connections: Connections, request: RestoreRequest, directory: Path) -> _FoundSet:
     """The first repository that has the backup, and the logs that lead from it to the target."""
     complaints = []
-    target = request.target(settings.timezone)
+    target = request.target(settings.timezone) or (TO_THE_END if request.rebuild else None)
     for repository in open_repositories(settings, connections):
         if request.repository is not None and repository.name != request.repository:
             continue
@@ -356,8 +542,16 @@ def _find_set(settings: Settings, connections: Connections, request: RestoreRequ
 
 
 def _component_names(request: RestoreRequest, manifest: Manifest, replay: PlannedReplay | None) -> tuple[str, ...]:
-    """What is asked for; before a replay the accounts too, for the logs may hold grants to them."""
+    """What is asked for; before a replay the accounts too, for the logs may hold grants to them.
+
+    Raises:
+        PermanentError: a server is to be made anew, and nobody could log in there.
+    """
     has_accounts = any(component.name == ACCOUNTS for component in manifest.components)
+    if request.rebuild and not has_accounts:
+        raise PermanentError(f"The backup {manifest.name} has no accounts, so nobody could log in: choose another.")
+    if request.rebuild:
+        return (DATABASE, ACCOUNTS)
     if replay is None or ACCOUNTS in request.components or not has_accounts:
         return request.components
     return (*request.components, ACCOUNTS)
@@ -444,21 +638,21 @@ def _check_flavour(settings: Settings, manifest: Manifest, facts: server.ServerF
 def _warnings(
     settings: Settings,
     manifest: Manifest,
-    facts: server.ServerFacts,
+    look: _Look,
     saved: set[tuple[str, str]],
-    there: set[tuple[str, str]],
     request: RestoreRequest,
     planned: list[PlannedComponent],
 ) -> tuple[str, ...]:
     found = []
-    if not manifest.server.version.startswith(".".join(map(str, facts.version[:2]))):
+    facts, there = look.facts, look.there
+    if facts is not None and not manifest.server.version.startswith(".".join(map(str, facts.version[:2]))):
         found.append(f"The backup is of version {manifest.server.version}, the target is {facts.version_text}.")
     left = there - saved
     if left and not request.tables:
         names = ", ".join(f"{database}.{name}" for database, name in sorted(left)[:5])
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         found.append(f"What the backup does not have stays as it is: {names}{more}.")
-    if request.environment == "production" and not settings.restore.binary_log:
+    if request.environment == "production" and request.into_schema is None and not settings.restore.binary_log:
         found.append(
             "What is loaded is not written to the binary log (restore.binary_log): replicas won't have it, and the "
             "logs lead to no point behind this restore: trigger a full backup when it is done."

@@ -36,6 +36,19 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 600.0  # a server with a large buffer pool takes minutes to shut down
 POLL_SECONDS = 0.2
 RECORD = "rebuild.json"
+ACCOUNT = "spoqplus_restore"  # while nobody else reaches the server
+_OWN_ACCOUNT = (
+    f"CREATE USER IF NOT EXISTS {ACCOUNT}@localhost",
+    f"GRANT ALL PRIVILEGES ON *.* TO {ACCOUNT}@localhost WITH GRANT OPTION",
+)
+_PROXY: Mapping[Flavour, tuple[str, ...]] = {  # who may not be a proxy can't let others be one
+    "mysql": (f"GRANT PROXY ON ''@'' TO {ACCOUNT}@localhost WITH GRANT OPTION",),
+    "mariadb": (  # its init-file has no account, and so may not grant it
+        "REPLACE INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, Grantor) "  # noqa: S608
+        f"VALUES ('localhost', '{ACCOUNT}', '', '', 1, '')",
+        "FLUSH PRIVILEGES",
+    ),
+}
 
 # The new server is filled without others' help: no replication, no events that run, no log of what is restored.
 _PRIVATE: Mapping[Flavour, Mapping[str, str]] = {
@@ -198,24 +211,78 @@ def private_server(job: Rebuild) -> Iterator[SandboxServer]:
     Raises:
         PermanentError: the old data directory was not moved aside: this is never started on it.
     """
+    with start_private(job) as running:
+        yield running
+
+
+def start_private(job: Rebuild, options: Mapping[str, str] | None = None) -> SandboxServer:
+    """Start the private server, with more options; see `private_server`."""
     record = job.record
     if record is None or record.state != "moved" or not record.old.exists():
         raise PermanentError(f"The data directory {job.path} is not a new one: clear the task rebuild.")
     host = DataDirectory(job.path, job.settings.defaults_file, _owner(record.old, job.settings.user))
-    with SandboxServer.start(
+    return start_alone(
         job.directory / "server",
         job.programs,
-        tcp=False,
-        options=_PRIVATE[job.flavour],
+        {**_PRIVATE[job.flavour], **(options or {})},
         memory_mib=job.settings.memory_mib,
         host=host,
-    ) as running:
-        yield running
+    )
+
+
+def start_alone(
+    directory: Path,
+    programs: ServerPrograms,
+    options: Mapping[str, str],
+    *,
+    memory_mib: int,
+    host: DataDirectory | None = None,
+) -> SandboxServer:
+    """Start a server that nobody else reaches, under an account of its own: root becomes whatever is restored.
+
+    `forget_account` takes the account away.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    script = directory.absolute() / "account.sql"
+    script.write_text("".join(f"{statement};\n" for statement in (*_OWN_ACCOUNT, *_PROXY[programs.flavour])))
+    if host is not None:
+        host.give(script)
+    return SandboxServer.start(
+        directory,
+        programs,
+        tcp=False,
+        options={"init-file": str(script), **options},
+        memory_mib=memory_mib,
+        host=host,
+        user=ACCOUNT,
+    )
+
+
+def forget_account(running: SandboxServer) -> None:
+    """Drop the account that a private server is reached by; the next start makes it again."""
+    with server.connect(private_login(running)) as connection:
+        connection.rows(f"DROP USER IF EXISTS {ACCOUNT}@localhost")
 
 
 def private_login(running: SandboxServer) -> DatabaseLogin:
     """How to log in at a private server."""
-    return DatabaseLogin(host=None, user="root", password="", socket=str(running.socket))
+    return DatabaseLogin(host=None, user=running.user, password="", socket=str(running.socket))
+
+
+def make_anew(job: Rebuild) -> None:
+    """Throw away what was restored so far: an empty server stands in its place again.
+
+    Raises:
+        PermanentError: the old data directory was not moved aside.
+    """
+    with job.locked():
+        record = job.record
+        if record is None or record.state != "moved" or not record.old.exists():
+            raise PermanentError(f"The data directory {job.path} is not a new one: clear the task rebuild.")
+        if job.path.exists():
+            shutil.rmtree(job.path)
+        with private_server(job):
+            log.info("An empty server stands in %s again", job.path)
 
 
 def finish(job: Rebuild) -> StageSummary:
@@ -229,6 +296,9 @@ def finish(job: Rebuild) -> StageSummary:
         record = job.record
         if record is None or record.state not in ("moved", "starting", "verified"):
             raise PermanentError(f"There is nothing to start for {job.name}: clear the task rebuild.")
+        if record.state == "moved":
+            with private_server(job) as running:
+                forget_account(running)
         if record.state != "verified":
             job.note("starting")
             start_service(job)

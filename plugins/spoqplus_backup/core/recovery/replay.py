@@ -36,6 +36,7 @@ from spoqplus_backup.core.recovery.replay_logs import (
     transactions,
     whole_statements,
 )
+from spoqplus_backup.core.recovery.scheduled_events import give_back_held
 from spoqplus_backup.core.staging import write_all
 
 __all__ = ["Applied", "Options", "Replay", "ReplayResult", "forget", "replay"]
@@ -66,12 +67,14 @@ class Options:
 
     `key` names this restore: a second call with it goes on where the first one ended. `binary_log`: the target's own
     log gets what is applied. `skip_accounts`: leave out what is about accounts. `databases`: only these (None: all).
+    `events` are the scheduled events of the backup that the load kept from running: they do when all is applied.
     """
 
     key: str
     binary_log: bool = True
     skip_accounts: bool = False
     databases: frozenset[str] | None = None
+    events: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,11 @@ def replay(
     session.comments = _survey(job, marker, options)
     if marker.state == "intent":
         marker = _settle(job, session, marker)
-    return _Run(job, session, marker).run()
+    result = _Run(job, session, marker).run()
+    with server.connect(login) as connection:
+        connection.rows(f"SET SESSION sql_log_bin = {int(options.binary_log)}")
+        give_back_held(connection, job, options.events)
+    return result
 
 
 def forget(login: DatabaseLogin, key: str, *, binary_log: bool = True) -> None:

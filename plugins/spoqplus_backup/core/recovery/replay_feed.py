@@ -13,7 +13,8 @@ from typing import Literal
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.mysql import replay_marker as markers
 from spoqplus_backup.core.mysql.binlog_events import HEADER_BYTES, Event, Kind, unpack_header
-from spoqplus_backup.core.mysql.binlog_write import mariadb_begin, payload_events, query_event
+from spoqplus_backup.core.mysql.binlog_write import mariadb_begin, payload_events, query_event, with_text
+from spoqplus_backup.core.mysql.event_statements import hold
 from spoqplus_backup.core.mysql.gtid import MariaDbGtid
 from spoqplus_backup.core.recovery.replay_logs import MAGIC_BYTES, Found, OpenLog
 
@@ -24,6 +25,7 @@ BUFFER_BYTES = 1 << 18
 HEAD_BYTES = 4096  # of an event that is looked at
 _PAYLOAD = Kind.TRANSACTION_PAYLOAD
 _CREATE = re.compile(r"\s*CREATE\b", re.IGNORECASE)
+_EVENT = re.compile(r".*?\bEVENT\b", re.IGNORECASE | re.DOTALL)
 
 
 def _kind(found: Found, at: int) -> int:
@@ -66,7 +68,11 @@ class Notes:
 
 
 class Feed:
-    """Writes the stream; `flush` at its end."""
+    """Writes the stream; `flush` at its end.
+
+    Scheduled events that the logs make or enable are held: what they did is in the logs. `scheduled_events.give_back`
+    makes them what they are in the end.
+    """
 
     def __init__(self, write: Callable[[bytes], None], notes: Notes) -> None:
         self._write = write
@@ -172,6 +178,9 @@ class Feed:
 
     def _copy(self, found: Found, start: int, end: int) -> None:
         """Events of the log as they are, without the notes of an earlier replay."""
+        if found.transaction.commit_start is None and any(_EVENT.match(text) for _, text in found.transaction.queries):
+            self._copy_held(found, start, end)
+            return
         if not markers.noted_in(found.transaction):
             self._copy_bytes(found, start, end)
             return
@@ -180,6 +189,15 @@ class Feed:
             length = self._length(found, start)
             if not notes.has(_event(found.log.read(start, start + min(length, HEAD_BYTES)))):
                 self._copy_bytes(found, start, start + length)
+            start += length
+
+    def _copy_held(self, found: Found, start: int, end: int) -> None:
+        while start < end:
+            length = self._length(found, start)
+            content = found.log.read(start, start + length)
+            if _kind(found, start) in (Kind.QUERY, Kind.QUERY_COMPRESSED):
+                content = with_text(content, hold, checksums=found.log.checksums)
+            self._put(content)
             start += length
 
     def _copy_bytes(self, found: Found, start: int, end: int) -> None:

@@ -7,30 +7,33 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from spoqplus_backup.core.connections import Connections
+from spoqplus_backup.core.archive.gaps import note_break
+from spoqplus_backup.core.connections import Connections, DatabaseLogin
 from spoqplus_backup.core.cores import usable_cores
 from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest, Part
 from spoqplus_backup.core.mysql import accounts, client, server
 from spoqplus_backup.core.mysql.dump import Selection
-from spoqplus_backup.core.mysql.load import Journal, Source, Target, load, segment_bytes
+from spoqplus_backup.core.mysql.load import Journal, Source, Target, held_events, load, segment_bytes
 from spoqplus_backup.core.preflight import PreflightReport, preflight
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.archived import LOGS
 from spoqplus_backup.core.recovery.index import index_path, open_index
+from spoqplus_backup.core.recovery.place import SANDBOX, forget_progress, private_place, working_server
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
 from spoqplus_backup.core.recovery.roll_forward import (
+    Held,
     Touched,
     apply_binlogs,
     compare,
     fetch_logs,
     forget_replay,
     replay_record,
-    start_anew,
     untouched,
     with_cascades,
 )
+from spoqplus_backup.core.recovery.single_tables import compare_with_now
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog, SetRef
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, StageSummary
@@ -111,63 +114,91 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
     """
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
-    _, login = target_login(settings, connections, plan.request.environment)
-    with server.connect(login) as connection:
-        facts = server.facts(connection)
-    program = client.find("mysql", settings.database.client_directory, facts.flavour)
-    target = Target(
-        login=login,
-        program=program,
-        connections=settings.restore.connections or min(usable_cores() + 1, MOST_CONNECTIONS),
-        binary_log=settings.restore.binary_log,
-        into_schema=plan.request.into_schema,
-    )
-    progress = Progress("load")
+    place = private_place(settings, connections, plan)
     with locked(directory / "lock", f"the restore {plan.run_id}"):
         if done := read_json(directory / "load.json"):
             if done["generation"] == generation:
                 return StageSummary.model_validate(done["summary"])
-            _start_anew(directory)
-        sources = {
-            item.name: _source(settings, connections, manifest, item.name, directory) for item in plan.components
-        }
-        logins = sources.pop(ACCOUNTS, None)
-        if logins is not None:  # before the data, whose programs name them as definers
-            accounts.restore(login, segment_bytes(logins, "accounts"), binary_log=target.binary_log)
-        for planned in plan.components:
-            if planned.name in sources:
-                tables = frozenset(planned.tables) if planned.tables else None
-                journal = Journal(directory / f"{planned.name}.loaded")
-                progress.add(load(sources[planned.name], target, journal, tables))
-        if logins is not None:  # behind the data, which they are on
-            accounts.restore(login, segment_bytes(logins, "grants"), binary_log=target.binary_log)
-        summary = StageSummary(
-            stage="load",
-            component="",
-            parts=sum(len(planned.parts) for planned in plan.components),
-            bytes_in=plan.sql_bytes,
-            bytes_out=progress.done,
-            seconds=progress.finish(),
-            detail={"connections": target.connections, "target": plan.target},
-        )
+            if place is not None:
+                place.renew()
+            forget_progress(directory)
+        # before the first statement, so that a restore that fails breaks the chain, too
+        _note_break(settings, connections, plan, "was begun")
+        with working_server(settings, connections, plan) as login:
+            summary = _load(settings, connections, plan, manifest, login)
+        if plan.replay is None:
+            _note_break(settings, connections, plan, "was done")
         write_json(directory / "load.json", {"generation": generation, "summary": summary.model_dump(mode="json")})
     return summary
 
 
-def _start_anew(directory: Path) -> None:
-    (directory / "load.json").unlink()
-    (directory / "verify.json").unlink(missing_ok=True)
-    start_anew(directory)
-    for journal in directory.glob("*.loaded"):
-        journal.unlink()
+def _load(
+    settings: Settings, connections: Connections, plan: RestorePlan, manifest: Manifest, login: DatabaseLogin
+) -> StageSummary:
+    directory = restore_directory(settings, plan.run_id)
+    target = Target(
+        login=login,
+        program=client.find("mysql", settings.database.client_directory, manifest.server.flavour),
+        connections=settings.restore.connections or min(usable_cores() + 1, MOST_CONNECTIONS),
+        binary_log=settings.restore.binary_log or plan.place != "server",  # a private server has none
+        into_schema=plan.request.into_schema if plan.place == "server" else None,
+        hold_events=plan.place == "server" and plan.replay is not None,
+    )
+    progress = Progress("load")
+    sources = {item.name: _source(settings, connections, manifest, item.name, directory) for item in plan.components}
+    logins = sources.pop(ACCOUNTS, None)
+    if logins is not None:  # before the data, whose programs name them as definers
+        if plan.place != "server":
+            accounts.clear(login)
+        accounts.restore(login, segment_bytes(logins, "accounts"), binary_log=target.binary_log)
+    for planned in plan.components:
+        if planned.name in sources:
+            tables = frozenset(planned.tables) if planned.tables else None
+            journal = Journal(directory / f"{planned.name}.loaded")
+            progress.add(load(sources[planned.name], target, journal, tables))
+    if logins is not None:  # behind the data, which they are on
+        accounts.restore(login, segment_bytes(logins, "grants"), binary_log=target.binary_log)
+    return StageSummary(
+        stage="load",
+        component="",
+        parts=sum(len(planned.parts) for planned in plan.components),
+        bytes_in=plan.sql_bytes,
+        bytes_out=progress.done,
+        seconds=progress.finish(),
+        detail={"connections": target.connections, "target": plan.target},
+    )
+
+
+def _note_break(settings: Settings, connections: Connections, plan: RestorePlan, what: str) -> None:
+    """Tell the archive that production was changed without its logs, where that is so."""
+    request = plan.request
+    if (
+        plan.place == "server"
+        and request.environment == "production"
+        and request.into_schema is None
+        and not settings.restore.binary_log
+    ):
+        words = f"The restore {plan.run_id} of {plan.backup} {what}, which the server's logs do not hold."
+        note_break(settings, connections, words)
 
 
 def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     """Replay the fetched logs on what was loaded, up to the target; see `apply_binlogs`."""
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
-    held = _source(settings, connections, manifest, DATABASE, directory).index.objects
-    return apply_binlogs(settings, connections, plan, held)
+    source = _source(settings, connections, manifest, DATABASE, directory)
+    summary = apply_binlogs(
+        settings,
+        connections,
+        plan,
+        Held(
+            objects=source.index.objects,
+            events=held_events(source) if plan.place == "server" else [],
+            coordinates=manifest.component(DATABASE).coordinates,
+        ),
+    )
+    _note_break(settings, connections, plan, "was done")
+    return summary
 
 
 def verify_restored(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
@@ -183,28 +214,10 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
     directory = restore_directory(settings, plan.run_id)
     if done := read_json(directory / "verify.json"):
         return StageSummary.model_validate(done)
-    _, login = target_login(settings, connections, plan.request.environment)
     progress = Progress("verify")
-    problems: list[str] = []
-    tables = rows = 0
-    with server.connect(login) as connection:
+    with working_server(settings, connections, plan) as login, server.connect(login) as connection:
         touched = _touched(connection, directory, plan)
-        for planned in plan.components:
-            if planned.name == ACCOUNTS:
-                continue
-            index = _source(settings, connections, manifest, planned.name, directory).index
-            wanted = _expected(index, planned.tables, plan.request.into_schema)
-            if touched is not None:
-                wanted = untouched(wanted, touched)
-            there = server.objects(connection, sorted({item.database for item in wanted}))
-            problems += _missing(wanted, there)
-            for item in wanted:
-                if item.kind != "table" or problems:
-                    continue
-                found = server.count_rows(connection, item.database, item.name)
-                tables, rows = tables + 1, rows + found
-                if found != item.rows:
-                    problems.append(f"{item.database}.{item.name} has {found} rows, the backup has {item.rows}")
+        problems, tables, rows = _compare(settings, connections, plan, manifest, connection, touched)
     if problems:
         raise IntegrityError(f"The restored data are not what the backup holds: {'; '.join(problems[:10])}.")
     summary = StageSummary(
@@ -216,11 +229,43 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
         seconds=progress.finish(),
         detail={"tables": tables, "rows": rows, "objects": plan.objects} | _point_reached(touched),
     )
-    forget_replay(settings, connections, plan)
+    compare_with_now(settings, connections, plan)
+    if plan.place == "server":
+        forget_replay(settings, connections, plan)
     write_json(directory / "verify.json", summary)
-    for name in (*(planned.name for planned in plan.components), LOGS):  # the plan and the results stay
+    for name in (*(planned.name for planned in plan.components), LOGS, SANDBOX):  # the plan and the results stay
         shutil.rmtree(directory / name, ignore_errors=True)
     return summary
+
+
+def _compare(
+    settings: Settings,
+    connections: Connections,
+    plan: RestorePlan,
+    manifest: Manifest,
+    connection: server.Connection,
+    touched: Touched | None,
+) -> tuple[list[str], int, int]:
+    """What is wrong, and how many tables and rows were counted."""
+    directory = restore_directory(settings, plan.run_id)
+    problems: list[str] = []
+    tables = rows = 0
+    for planned in plan.components:
+        if planned.name == ACCOUNTS:
+            continue
+        index = _source(settings, connections, manifest, planned.name, directory).index
+        wanted = _expected(index, planned.tables, plan.request.into_schema if plan.place == "server" else None)
+        if touched is not None:
+            wanted = untouched(wanted, touched)
+        problems += _missing(wanted, server.objects(connection, sorted({item.database for item in wanted})))
+        for item in wanted:
+            if item.kind != "table" or problems:
+                continue
+            found = server.count_rows(connection, item.database, item.name)
+            tables, rows = tables + 1, rows + found
+            if found != item.rows:
+                problems.append(f"{item.database}.{item.name} has {found} rows, the backup has {item.rows}")
+    return problems, tables, rows
 
 
 def _touched(connection: server.Connection, directory: Path, plan: RestorePlan) -> Touched | None:
@@ -230,12 +275,13 @@ def _touched(connection: server.Connection, directory: Path, plan: RestorePlan) 
         PermanentError: it is not complete, or stands on an earlier load.
         IntegrityError: it applied other transactions than planned.
     """
-    if plan.replay is None:
+    if plan.replay is None and replay_record(directory) is None:
         return None
     record, loaded = replay_record(directory), read_json(directory / "load.json")
     if record is None or loaded is None or record.generation != loaded["generation"]:
         raise PermanentError("The logs were not replayed on what is loaded: clear the task apply_binlogs.")
-    compare(plan.replay, record.touched)
+    if plan.replay is not None and not record.own_logs:  # with the server's own logs it is more than was planned
+        compare(plan.replay, record.touched)
     return with_cascades(connection, record.touched)
 
 

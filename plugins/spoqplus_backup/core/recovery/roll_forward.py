@@ -11,16 +11,19 @@ from pathlib import Path
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import IntegrityError, PermanentError
-from spoqplus_backup.core.manifest import BinlogSegment, DumpObject, Model
+from spoqplus_backup.core.manifest import BinlogSegment, Coordinates, DumpObject, Model
 from spoqplus_backup.core.mysql import server
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transactions
 from spoqplus_backup.core.mysql.statements import Statement, parse
 from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import Progress
-from spoqplus_backup.core.recovery.archived import LOGS, ArchivedLogs, fetch_log, opened, sealed_log
+from spoqplus_backup.core.recovery.applier import apply_logs
+from spoqplus_backup.core.recovery.archived import LOGS, ArchivedLogs, fetch_log, next_name, opened, sealed_log
+from spoqplus_backup.core.recovery.own_logs import gtids_after, own_logs
+from spoqplus_backup.core.recovery.place import private_place, rebuild_job, working_server
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
 from spoqplus_backup.core.recovery.replay import Options, Replay, ReplayResult, forget, replay
-from spoqplus_backup.core.recovery.target import PlannedReplay
+from spoqplus_backup.core.recovery.target import PlannedReplay, has_gtid
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.binlogs import Timeline
 from spoqplus_backup.core.run import ACCOUNTS, StageSummary
@@ -30,6 +33,7 @@ from spoqplus_backup.core.staging import locked, read_json, write_all, write_jso
 
 log = logging.getLogger(__name__)
 
+OWN = "own"  # the folder of a lost server's last logs
 RAW = "raw"  # the folder of the opened logs
 RECORD = "replay.json"  # there when the replay is complete
 BEGUN = "replay-begun.json"
@@ -66,6 +70,8 @@ class ReplayRecord(Model):
     generation: int
     summary: StageSummary
     touched: Touched
+    own_logs: tuple[str, ...] = ()
+    """Logs of the lost server that were not archived."""
 
 
 def fetch_logs(
@@ -98,25 +104,27 @@ def fetch_logs(
     return len(chain)
 
 
-def apply_binlogs(
-    settings: Settings, connections: Connections, plan: RestorePlan, held: Sequence[DumpObject]
-) -> StageSummary:
+@dataclass(frozen=True)
+class Held:
+    """What the backup has: its objects, the scheduled events that the load kept from running, where it was taken."""
+
+    objects: Sequence[DumpObject]
+    events: Sequence[tuple[str, str]]
+    coordinates: Coordinates
+
+
+def apply_binlogs(settings: Settings, connections: Connections, plan: RestorePlan, held: Held) -> StageSummary:
     """Replay the fetched logs on what was loaded, up to the planned offset.
 
     Started again after a failure it goes on; after it was finished it does nothing, until the load is made anew. What
-    the logs make and the backup does not have, an earlier restore may have left at the target: it goes first.
-
-    Args:
-        settings: the site.
-        connections: where its credentials are.
-        plan: the restore.
-        held: everything that the backup has.
+    the logs make and the backup does not have, an earlier restore may have left at the target: it goes first. On a
+    private server the server's own applier does it; of a server that is rebuilt its own last logs come behind.
 
     Raises:
         PermanentError: nothing was loaded, or something else was replayed on it: clear `load`.
         IntegrityError: a log does not hold what its sidecar says.
     """
-    if plan.replay is None:
+    if plan.replay is None and plan.place != "rebuild":
         raise PermanentError("This restore has no target in time: there is nothing to replay.")
     directory = restore_directory(settings, plan.run_id)
     with locked(directory / "lock", f"the restore {plan.run_id}"):
@@ -126,29 +134,90 @@ def apply_binlogs(
         generation = loaded["generation"]
         if (record := replay_record(directory)) is not None and record.generation == generation:
             return record.summary
-        _, login = target_login(settings, connections, plan.request.environment)
-        paths = open_logs(settings, connections, plan.replay, directory)
-        touched = read_touched(plan.replay, paths)
-        compare(plan.replay, touched)
-        options = Options(
-            key=f"{plan.run_id}#{generation}",
-            binary_log=settings.restore.binary_log,
-            skip_accounts=all(component.name != ACCOUNTS for component in plan.components),
-            databases=frozenset(settings.database.databases) or None,
-        )
-        with server.connect(login) as connection:
-            flavour = server.facts(connection).flavour
-            if not _is_begun(directory, plan.replay, generation):
-                clear_way(connection, plan, touched, held, options)
-                write_json(directory / BEGUN, _what(plan.replay, generation))
-        job = Replay(logs=paths, start=plan.replay.start, stop=plan.replay.stop)
-        result = replay(job, login, flavour, settings.database.client_directory, options)
-        _check_end(touched, result)
-        summary = _summary(plan.replay, touched, result)
-        write_json(directory / RECORD, ReplayRecord(generation=generation, summary=summary, touched=touched))
+        way, own, touched = _way(settings, connections, plan, held.coordinates)
+        result = ReplayResult()
+        if way is not None:
+            options = Options(
+                key=f"{plan.run_id}#{generation}",
+                binary_log=settings.restore.binary_log or plan.place != "server",
+                skip_accounts=all(component.name != ACCOUNTS for component in plan.components),
+                databases=frozenset(settings.database.databases) or None,
+                events=tuple(held.events),
+            )
+            result = _replay(settings, connections, plan, way, held, touched, options)
+            _check_end(touched, result)
+        summary = _summary(way, own, touched, result)
+        done = ReplayRecord(generation=generation, summary=summary, touched=touched, own_logs=own)
+        write_json(directory / RECORD, done)
         with suppress(FileNotFoundError):
             (directory / BEGUN).unlink()
     return summary
+
+
+def _way(
+    settings: Settings, connections: Connections, plan: RestorePlan, at: Coordinates
+) -> tuple[Replay | None, tuple[str, ...], Touched]:
+    """What is replayed, the names of those logs that are a lost server's own, and what they change."""
+    directory = restore_directory(settings, plan.run_id)
+    planned, way, touched = plan.replay, None, Touched()
+    if planned is not None:
+        way = Replay(open_logs(settings, connections, planned, directory), planned.start, planned.stop)
+        touched = read_touched(way)
+        compare(planned, touched)
+    if plan.place != "rebuild" or not (planned is None or planned.target.is_end):
+        return way, (), touched
+    job = rebuild_job(settings, connections, plan)
+    folder = job.settings.log_directory or (job.record.old if job.record else job.path)
+    own: list[Path] = []
+    copies = directory / LOGS / OWN
+    if way is not None:
+        own = own_logs(folder, next_name(way.names[-1]), gtids_after(way.logs[-1]), copies)
+        way = Replay((*way.logs, *own), way.start)
+    elif at.file is not None and at.position is not None:
+        own = own_logs(folder, at.file, None, copies)
+        if own and _is_of(own[0], at):
+            way = Replay(tuple(own), at.position)
+    if way is None or not own:
+        return way, (), touched
+    return way, tuple(path.name for path in own), read_touched(way)
+
+
+def _is_of(path: Path, at: Coordinates) -> bool:
+    """Whether a log is the one that a backup was taken beside: names come again when logs are reset."""
+    with path.open("rb", buffering=BLOCK_BYTES) as file:
+        read = Transactions(file.read, str(path))
+        ends = read.end == at.position
+        for transaction in read:
+            check_cancelled()
+            ends = ends or at.position in (transaction.start, transaction.end)
+            if at.gtid and transaction.end == at.position and not has_gtid(at.gtid, transaction.gtid):
+                return False
+    return ends
+
+
+def _replay(
+    settings: Settings,
+    connections: Connections,
+    plan: RestorePlan,
+    way: Replay,
+    held: Held,
+    touched: Touched,
+    options: Options,
+) -> ReplayResult:
+    place = private_place(settings, connections, plan)
+    if place is not None and options.databases is None:
+        return apply_logs(way, place.flavour, place.datadir, place.start)
+    if place is not None:
+        log.warning("The databases are chosen by `database.databases`: mysqlbinlog replays them, which takes longer.")
+    directory = restore_directory(settings, plan.run_id)
+    generation = int(options.key.rpartition("#")[2])
+    with working_server(settings, connections, plan) as login:
+        with server.connect(login) as connection:
+            flavour = server.facts(connection).flavour
+            if not _is_begun(directory, way, generation):
+                clear_way(connection, plan, touched, held.objects, options)
+                write_json(directory / BEGUN, _what(way, generation))
+        return replay(way, login, flavour, settings.database.client_directory, options)
 
 
 def forget_replay(settings: Settings, connections: Connections, plan: RestorePlan) -> None:
@@ -165,30 +234,23 @@ def replay_record(directory: Path) -> ReplayRecord | None:
     return None if content is None else ReplayRecord.model_validate(content)
 
 
-def start_anew(directory: Path) -> None:
-    """Forget a replay, for the load that it stood on is made anew."""
-    for name in (RECORD, BEGUN):
-        (directory / name).unlink(missing_ok=True)
-
-
-def _what(planned: PlannedReplay, generation: int) -> dict[str, object]:
+def _what(way: Replay, generation: int) -> dict[str, object]:
     return {
         "generation": generation,
-        "logs": [planned_log.name for planned_log in planned.logs],
-        "timeline": planned.timeline,
-        "start": planned.start,
-        "stop": planned.stop,
+        "logs": [[path.parent.name, path.name] for path in way.logs],
+        "start": way.start,
+        "stop": way.stop,
     }
 
 
-def _is_begun(directory: Path, planned: PlannedReplay, generation: int) -> bool:
+def _is_begun(directory: Path, way: Replay, generation: int) -> bool:
     """Whether an earlier try began to replay this.
 
     Raises:
         PermanentError: it was something else.
     """
     before = read_json(directory / BEGUN)
-    if before is not None and before != _what(planned, generation):
+    if before is not None and before != _what(way, generation):
         raise PermanentError(
             "Another plan's logs were replayed on what is loaded: clear the task load with everything downstream."
         )
@@ -227,15 +289,15 @@ def open_logs(
     return tuple(paths)
 
 
-def in_range(planned: PlannedReplay, paths: Sequence[Path]) -> Iterator[Transaction]:
+def in_range(way: Replay) -> Iterator[Transaction]:
     """The transactions that will be replayed, read from the opened logs.
 
     Raises:
         IntegrityError: an event is damaged.
     """
-    for number, path in enumerate(paths):
-        start = planned.start if number == 0 else 0
-        stop = planned.stop if number == len(paths) - 1 else None
+    for number, path in enumerate(way.logs):
+        start = way.start if number == 0 else 0
+        stop = way.stop if number == len(way.logs) - 1 else None
         with path.open("rb", buffering=BLOCK_BYTES) as file:
             for transaction in Transactions(file.read, path.name, characters=STATEMENT_CHARACTERS):
                 check_cancelled()
@@ -271,11 +333,11 @@ class _Seen:
         self.everything = self.everything or not statement.known
 
 
-def read_touched(planned: PlannedReplay, paths: Sequence[Path]) -> Touched:
-    """What the planned transactions change."""
+def read_touched(way: Replay) -> Touched:
+    """What the transactions change that will be replayed."""
     seen, count = _Seen(), 0
     last: Transaction | None = None
-    for last in in_range(planned, paths):
+    for last in in_range(way):
         count += 1
         seen.tables.update(name for name in last.changes if name[1])
         for database, text in last.queries:
@@ -316,19 +378,21 @@ def _check_end(touched: Touched, result: ReplayResult) -> None:
         )
 
 
-def _summary(planned: PlannedReplay, touched: Touched, result: ReplayResult) -> StageSummary:
+def _summary(way: Replay | None, own: Sequence[str], touched: Touched, result: ReplayResult) -> StageSummary:
+    size = max(way.size, 0) if way else 0
     return StageSummary(
         stage="apply_binlogs",
         component="",
-        parts=len(planned.logs),
-        bytes_in=planned.bytes,
-        bytes_out=planned.bytes,
+        parts=len(way.logs) if way else 0,
+        bytes_in=size,
+        bytes_out=size,
         seconds=round(result.seconds, 3),
         detail={
             "transactions": touched.transactions,
             "left_out": result.left_out,
             "last_at": touched.last_at.isoformat() if touched.last_at else None,
             "last_gtid": touched.last_gtid,
+            "own_logs": ", ".join(own) or None,
         },
     )
 

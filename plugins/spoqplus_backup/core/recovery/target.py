@@ -2,9 +2,11 @@
 
 The point is a prefix of the log: everything before the first transaction, in the log's order from the full backup's
 snapshot on, that is stamped later than `to_time`; up to and with `to_gtid`; up to but without `before_gtid`. Where a
-GTID is asked for, a place `binlog.000012:4711` (the start of a transaction) does as well.
+GTID is asked for, a place `binlog.000012:4711` (the start of a transaction) does as well. `to_time: latest` is the end
+of all logs that there are.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,17 +29,22 @@ from spoqplus_backup.core.recovery.windows import (
     fulls,
     is_full,
     run_of,
+    snapshot_at,
     unreachable,
     window_of,
+    window_or_problem,
     windows,
 )
 from spoqplus_backup.core.repository.catalog import LATEST, Catalog
 from spoqplus_backup.core.run import DATABASE
 
+log = logging.getLogger(__name__)
+
 REPLAY_BYTES_PER_SECOND = 1e6  # of raw logs, mysqlbinlog piped into a client on two cores; rough
 
 Parameter = Literal["to_time", "to_gtid", "before_gtid"]
 PARAMETERS: tuple[Parameter, ...] = ("to_time", "to_gtid", "before_gtid")
+END = "latest"  # of `to_time`
 
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(?:[.,](\d{1,6}))?)?)? ?(Z|[+-]\d{2}(?::?\d{2})?)?",
@@ -54,6 +61,14 @@ class Target(Model):
     text: str
     time: datetime | None = None
     zone: str | None = None
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it is the end of all logs."""
+        return self.parameter == "to_time" and self.time is None
+
+
+TO_THE_END = Target(parameter="to_time", text=END)
 
 
 class PlannedLog(Model):
@@ -130,7 +145,9 @@ def read_target(parameter: Parameter, text: str, zone: str) -> Target:
 
 
 def _read_time(text: str, zone: str) -> Target:
-    wrong = f"The parameter to_time is {text!r}: write a time such as 2026-01-31T14:05:09+09:00"
+    if text.lower() == END:
+        return TO_THE_END
+    wrong = f"The parameter to_time is {text!r}: write a time such as 2026-01-31T14:05:09+09:00, or {END}"
     match = _TIME.fullmatch(text)
     if match is None:
         raise SettingsError(f"{wrong}.")
@@ -170,8 +187,10 @@ def _in_zone(local: datetime, zone: str, wrong: str) -> datetime:
 
 def choose(
     catalog: Catalog, logs: ArchivedLogs, backup: str, target: Target, directory: Path
-) -> tuple[Manifest, PlannedReplay, list[Window]]:
+) -> tuple[Manifest, PlannedReplay | None, list[Window]]:
     """The newest full backup whose window holds the target (or the one that is asked for), and the way there.
+
+    There is none for a backup that no log follows yet and that is the newest state there is.
 
     Args:
         catalog: of the repository.
@@ -190,6 +209,9 @@ def choose(
         if not is_full(chosen):
             raise PermanentError(f"{chosen.name} is no full backup, so logs can't be replayed on it: choose another.")
         candidates = [chosen]
+    if target.is_end and candidates:
+        manifest, replay = _furthest(logs, candidates, directory)
+        return manifest, replay, windows(logs, every)
     reasons = []
     for manifest in candidates:
         try:
@@ -199,6 +221,20 @@ def choose(
             continue
         return manifest, replay, windows(logs, every)
     raise OutsideError(_refusal(windows(logs, every), target, logs, reasons))
+
+
+def _furthest(logs: ArchivedLogs, candidates: list[Manifest], directory: Path) -> tuple[Manifest, PlannedReplay | None]:
+    """The newest full backup with all logs behind it.
+
+    One that no log follows yet is passed over only for an older one whose logs lead further.
+    """
+    newest = candidates[0]
+    found = ((manifest, window_or_problem(logs, manifest)) for manifest in candidates)
+    chosen = next((pair for pair in found if pair[1].has_logs), None)
+    if chosen is None or chosen[1].end <= snapshot_at(newest) and chosen[0] is not newest:
+        log.warning("No archived log follows the snapshot of %s: it is restored as it was taken.", newest.name)
+        return newest, None
+    return chosen[0], resolve(logs, run_of(logs, chosen[0]), TO_THE_END, directory)
 
 
 def _refusal(found: list[Window], target: Target, logs: ArchivedLogs, reasons: list[str]) -> str:
@@ -322,6 +358,8 @@ def _goal(run: Run, segments: list[BinlogSegment], target: Target) -> _Goal:
             inclusive=False,
             missing=None,
         )
+    if target.is_end:
+        return _Goal(is_in=lambda _: False, ends=lambda _: False, inclusive=False, missing=None)
     inclusive = target.parameter == "to_gtid"
     outside = f"The window of {run.manifest.name} does not hold {target.text}."
     if place := _PLACE.fullmatch(target.text):
@@ -397,8 +435,8 @@ def _check_snapshot(run: Run, before: Transaction | None, behind: Transaction | 
     good = before is None or before.end <= run.position
     wanted = run.component.coordinates.gtid
     if wanted:
-        good = good and (before is None or _executed(before.gtid, wanted))
-        good = good and (behind is None or not _executed(behind.gtid, wanted))
+        good = good and (before is None or has_gtid(wanted, before.gtid))
+        good = good and (behind is None or not has_gtid(wanted, behind.gtid))
     if not good:
         raise IntegrityError(
             f"{run.first.key} is not the log that {run.manifest.name} was taken beside: at its coordinates "
@@ -406,7 +444,8 @@ def _check_snapshot(run: Run, before: Transaction | None, behind: Transaction | 
         )
 
 
-def _executed(gtid: Gtid | None, wanted: str) -> bool:
+def has_gtid(wanted: str, gtid: Gtid | None) -> bool:
+    """Whether a snapshot's coordinates hold a transaction: of MariaDB's as its last one."""
     if isinstance(gtid, MySqlGtid):
         return gtid in GtidSet.parse(wanted)
     if isinstance(gtid, MariaDbGtid):
