@@ -72,7 +72,7 @@ def _case(world: World, case: str, options: argparse.Namespace) -> Sequence[repo
         return list(report.contest_rows(case, results))
     if case == "replay":
         rows = list(replay.rows(world, options.runs))
-        print(f"\n{replay.table(rows)}\n", flush=True)
+        print(f"\n{replay.table(world, rows)}\n", flush=True)
         return rows
     if case == "memory":
         return _memory(world, options)

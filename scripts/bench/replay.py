@@ -28,7 +28,7 @@ from spoqplus_backup.core.mysql.sandbox import SandboxServer, ServerPrograms, st
 from spoqplus_backup.core.recovery.applier import apply_logs
 from spoqplus_backup.core.recovery.replay import Options, Replay, replay
 
-TRANSACTIONS = 40_000
+TRANSACTIONS_A_MB = 40  # of the data set: 40,000 beside 1,000 MB
 WRITERS = 4
 MEMORY_MIB = 512
 START = 4
@@ -57,9 +57,13 @@ def rows(world: World, runs: int) -> Iterator[report.Row]:
                 yield report.row("replay", peer, f"{flavour}_{name}_seconds", median(seconds[name]), theirs)
 
 
-def table(found: list[report.Row]) -> str:
+def _transactions(world: World) -> int:
+    return world.megabytes * TRANSACTIONS_A_MB
+
+
+def table(world: World, found: list[report.Row]) -> str:
     """The rows for people."""
-    lines = [f"replay of {TRANSACTIONS} transactions, wall time, s (ours by theirs)"]
+    lines = [f"replay of {_transactions(world)} transactions, wall time, s (ours by theirs)"]
     lines += [f"  {row.metric:32}{row.ours:10.1f}  {row.peer}{row.theirs:10.1f} ({row.ratio})" for row in found]
     return "\n".join(lines)
 
@@ -70,28 +74,28 @@ def table(found: list[report.Row]) -> str:
 def _logs(world: World, flavour: Flavour) -> tuple[tuple[Path, ...], Content]:
     """The logs of a server that several sessions wrote to, made once, and what it holds."""
     folder = world.folder / f"replay-{flavour}"
-    done = folder / "complete"
-    if not done.exists():
+    done, count = folder / "complete", _transactions(world)
+    if not done.exists() or done.read_text() != str(count):
         stop_leftover(folder)
         shutil.rmtree(folder, ignore_errors=True)
-        say(f"writing {TRANSACTIONS} transactions to {flavour}")
+        say(f"writing {count} transactions to {flavour}")
     with _server(folder, flavour, {}) as source:
         if not done.exists():
-            _write(source)
-            done.touch()
+            _write(source, count)
+            done.write_text(str(count))
         held = content(source)
     names = sorted(path.name for path in (folder / "data").glob("binlog.0*"))
     return (folder / "data" / names[0],), held
 
 
-def _write(source: SandboxServer) -> None:
+def _write(source: SandboxServer, count: int) -> None:
     with closing(source.connect()) as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {spoq_data.DATABASE}")
         for name in TABLES:
             columns = "id BIGINT PRIMARY KEY AUTO_INCREMENT, member INT, note VARCHAR(200), KEY (member)"
             cursor.execute(f"CREATE TABLE {spoq_data.DATABASE}.{name} ({columns})")
     errors: list[Exception] = []
-    threads = [threading.Thread(target=_session, args=(source, number, errors)) for number in range(WRITERS)]
+    threads = [threading.Thread(target=_session, args=(source, number, count, errors)) for number in range(WRITERS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -102,14 +106,14 @@ def _write(source: SandboxServer) -> None:
         cursor.execute("FLUSH BINARY LOGS")
 
 
-def _session(source: SandboxServer, number: int, errors: list[Exception]) -> None:
+def _session(source: SandboxServer, number: int, count: int, errors: list[Exception]) -> None:
     rng = random.Random(number)
     table = TABLES[number % len(TABLES)]
     insert = f"INSERT INTO {table} (member, note) VALUES (%s, %s)"  # noqa: S608 (a name of our own)
     update = f"UPDATE {table} SET note = CONCAT('q', LEFT(note, 90)) WHERE id = %s"  # noqa: S608
     try:
         with closing(source.connect(autocommit=False, db=spoq_data.DATABASE)) as connection:
-            for _ in range(TRANSACTIONS // WRITERS):
+            for _ in range(count // WRITERS):
                 _transaction(connection, rng, insert, update)
     except Exception as error:  # noqa: BLE001 (raised again by the thread that waits)
         errors.append(error)

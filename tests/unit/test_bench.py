@@ -66,6 +66,12 @@ def test_the_numbers_without_a_peer_are_there(run: Run) -> None:
         ("cutter", "target", "mariadb_mb_per_second"),
         ("cutter", "target", "mysql_mb_per_second"),
         ("orchestration", "target", "seconds_per_stage"),
+        *(
+            ("replay", peer, f"{flavour}_{way}_seconds")
+            for peer in ("plain-pipe", "tuned-pipe")
+            for flavour in ("mariadb", "mysql")
+            for way in ("applier", "mysqlbinlog")
+        ),
     }
 
 
