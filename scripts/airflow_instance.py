@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 PROJECT = Path(__file__).resolve().parents[1]
 POLL_SECONDS = 0.25
+READING_SECONDS = 3.0  # Airflow 3.3.2 fails a task that is answered within a second of its asking
 STOP_SECONDS = 15.0
 REQUEST_TRIES = 5
 START_SECONDS = 120.0
@@ -349,8 +350,9 @@ class AirflowInstance:
     def answer(
         self, dag_id: str, run_id: str, task_id: str, option: str, *, user: str = ADMIN, seconds: float = 120
     ) -> None:
-        """Wait until an approval is asked for, and answer `Approve` or `Reject` as a user."""
+        """Wait until something is asked, and answer with one of its options (`Approve`, `Reject`) as a user."""
         self.wait_for_task(dag_id, run_id, task_id, {"awaiting_input"}, seconds)
+        time.sleep(READING_SECONDS)
         path = f"{self._run_path(dag_id, run_id)}/taskInstances/{task_id}/-1/hitlDetails"
         self.request("PATCH", path, {"chosen_options": [option], "params_input": {}}, user=user)
 

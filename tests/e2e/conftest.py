@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,17 @@ from spoqplus_backup.core.settings import load_settings
 from support import servers
 from support.dump_gate import DumpGate
 from support.keys import age_pair
-from support.world import BUCKET, DAILY, RESTORE, S3_SECRET, World, database_connection, with_login
+from support.service import Service, make_service
+from support.world import (
+    BUCKET,
+    DAILY,
+    DATABASE_PASSWORD,
+    RESTORE,
+    S3_SECRET,
+    World,
+    database_connection,
+    with_login,
+)
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +77,23 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
 
 
 @pytest.fixture(scope="session")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A server that runs as a service of this machine, to be rebuilt."""
+    folder, vendor = tmp_path_factory.mktemp("lost"), servers.programs("mariadb")
+    with SandboxServer.start(folder / "first", vendor, options=servers.OPTIONS, memory_mib=64) as first:
+        with_login(first)
+    service = make_service(folder / "lost-service", vendor, folder / "first" / "data")
+    subprocess.run(service.start, check=True)
+    yield service
+    service.kill()
+    service.socket.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
 def world(
     mariadb_server: SandboxServer,
     mariadb_target: SandboxServer,
+    lost: Service,
     slack: SlackSink,
     s3_endpoint: str,
     configuration: Callable[..., Path],
@@ -96,7 +121,25 @@ def world(
         restore={"test_connection": "spoqplus_mysql"},
         repositories=[{"name": "local", "root": f"file://{repository}/careless"}],
     )
+    # A third site, whose test server is a service of this machine that can be rebuilt.
+    rebuilt = {"data_directory": str(lost.data), "stop": list(lost.stop), "start": list(lost.start)}
+    rebuilt |= {"defaults_file": str(lost.folder / "my.cnf")}
+    configuration(
+        "lost",
+        database=database,
+        components=[],
+        restore={"test_connection": "lost_mysql", "rebuild": {"test": rebuilt | {"memory_mib": 64}}},
+        repositories=[{"name": "local", "root": f"file://{repository}/lost"}],
+    )
     connections = {
+        "AIRFLOW_CONN_LOST_MYSQL": json.dumps(
+            {
+                "conn_type": "mysql",
+                "login": "backup",
+                "password": DATABASE_PASSWORD,
+                "extra": {"unix_socket": str(lost.socket)},
+            }
+        ),
         "AIRFLOW_CONN_SPOQPLUS_MYSQL": database_connection(mariadb_server),
         "AIRFLOW_CONN_SPOQPLUS_TEST_MYSQL": database_connection(mariadb_target),
         "AIRFLOW_CONN_SPOQPLUS_SLACK": slack.connection,
@@ -127,6 +170,6 @@ def world(
         },
     )
     with airflow:
-        for dag_id in (DAILY, RESTORE, "careless_restore"):
+        for dag_id in (DAILY, RESTORE, "careless_restore", "lost_restore"):
             airflow.wait_for_dag(dag_id)
         yield World(airflow, load_settings(main), mariadb_server, mariadb_target, slack, s3, gate, connections)
