@@ -281,6 +281,19 @@ def test_a_server_and_a_site_whose_clocks_are_changed_for_summer(mariadb_server:
         aim(site, "to_time", "2027-10-31T02:30:00")
 
 
+def test_a_quiet_time_behind_the_last_transaction_can_be_reached(site: Site, db_server: SandboxServer) -> None:
+    insert(db_server, 91)
+    for _ in range(2):
+        next_second()
+    rotate(db_server)
+    archive(site.settings, site.connections, db_server, close=False)
+    (window,) = reachable(site)
+    last = transactions(db_server, log_names(db_server)[3])[-1]
+    assert window.end > last.at, "the log was closed later, and nothing was written until then"
+    found = aim(site, "to_time", window.end.isoformat())
+    assert (found.last_at, found.stop) == (last.at, None)
+
+
 def test_a_server_of_another_zone(site: Site, db_server: SandboxServer) -> None:
     rows(db_server.connect(), "SET GLOBAL time_zone = '-05:00'")
     try:

@@ -124,6 +124,7 @@ def _stored(
         ),
         end=summary.end,
         closed=summary.closed,
+        closed_at=summary.closed_at,
         truncated=summary.truncated,
         transactions=summary.transactions,
         first_at=summary.first_at,
