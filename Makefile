@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 VENV_PYTHON := .venv/bin/python
 # the tests of one file by one worker, in order, so that they share their servers; all of Airflow's by one (conftest.py)
-TWO_AT_A_TIME = --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+TWO_AT_A_TIME = --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 SHELL_SCRIPTS = $(shell grep -lE '^\#!(/usr/bin/env |/bin/)(ba)?sh' $$(find scripts .ci -type f))
 
 .PHONY: help

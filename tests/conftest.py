@@ -1,18 +1,29 @@
 """Fixtures for every kind of test: real database servers, started when the first test asks for one."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from support import servers
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """When tests run on several workers, those of a file stay together, and so do those that share one Airflow."""
-    for item in items:
-        group = "e2e" if item.get_closest_marker("e2e") else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """On several workers the tests of a file stay together, and so do all of those that share one Airflow.
+
+    (`--dist=loadgroup`, which is there for this, does nothing with pytest 9.2 and pytest-xdist 3.8: it sets an
+    attribute that is no longer read.)
+    """
+
+    class OneAirflow(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "tests/e2e" if file.startswith("tests/e2e/") else file
+
+    return OneAirflow(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     return write
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A server that runs as a service of this machine, to be rebuilt."""
     folder, vendor = tmp_path_factory.mktemp("lost"), servers.programs("mariadb")
@@ -89,7 +89,7 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service.socket.unlink(missing_ok=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(
     mariadb_server: SandboxServer,
     mariadb_target: SandboxServer,

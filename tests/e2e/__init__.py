@@ -1,0 +1,1 @@
+"""End-to-end tests: a package, so that their Airflow ends with the last of them (package-scoped fixtures)."""
