@@ -70,8 +70,8 @@ def test_damaged_production_comes_back_once_a_person_approved(world: World, befo
 
     assert world.airflow.wait(RESTORE, run) == "success"
     states = world.airflow.task_states(RESTORE, run)
-    assert states.pop("apply_binlogs") == "skipped", "no point in time was asked for"
-    assert set(states.values()) == {"success"}
+    unneeded = {"rebuild", "apply_binlogs", "copy_tables", "start_service", "after_failure", "put_back"}
+    assert {name for name, state in states.items() if state != "success"} == unneeded, states
     assert differences(before, world.snapshot(world.production)) == []
     saved = world.airflow.xcom(RESTORE, run, "safety_backup.publish")["set"]
     assert saved.startswith("safety/")
@@ -118,7 +118,8 @@ def test_what_the_api_lets_through_the_plan_refuses(world: World) -> None:
 
 
 def test_a_bad_statement_is_found_and_everything_but_it_comes_back(world: World) -> None:
-    world.archive()  # of what a restore loaded there is no log: this may tell so
+    for _ in range(2):  # of what a restore loaded there is no log: where it began and where it ended is told
+        world.archive()
     world.back_up()
     writer.create(world.production.connect(), bulk_mib=1)
     with writer.Writer(world.production.connect):
