@@ -13,7 +13,7 @@ from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.run import component_names
 from spoqplus_backup.messages import component_label, duration, text
 
-DAILY_BACKUP, RESTORE = f"{SITE}_daily_backup", f"{SITE}_restore"
+DAILY_BACKUP, BINLOG_ARCHIVE, RESTORE = f"{SITE}_daily_backup", f"{SITE}_binlog_archive", f"{SITE}_restore"
 APPROVE, NOTIFY, SAFETY_GROUP = "approve", "notify", "safety_backup"
 RUN_SECONDS = 900.0
 POLL_SECONDS = 0.7  # each look costs the API server some of a processor that the backup wants, too

@@ -6,6 +6,7 @@ make screenshots    writes docs/images/*.png
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,17 +14,19 @@ from playwright.sync_api import FloatRect, Page, sync_playwright
 
 from airflow_instance import PROJECT
 from demo import own_environment
-from demo_runs import APPROVE, DAILY_BACKUP, RESTORE, RUN_SECONDS
+from demo_runs import APPROVE, BINLOG_ARCHIVE, DAILY_BACKUP, RESTORE, RUN_SECONDS
 from demo_terminal import Terminal
-from demo_world import ADMIN, World, running
+from demo_world import ADMIN, DemoError, World, running
 from spoqplus_backup.core.run import component_names
-from spoqplus_backup.messages import Language
+from spoqplus_backup.flows.archive import GROUP as ARCHIVE_GROUP
+from spoqplus_backup.messages import Language, text
 
 IMAGES = PROJECT / "docs" / "images"
 DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
 MEGABYTES = 20
 LOCALES: dict[Language, str] = {"en": "en-US", "ko": "ko-KR"}
 TRIGGER: dict[Language, str] = {"en": "Trigger", "ko": "트리거"}
+HEIGHT = 1300
 MARGIN = 16  # pixels around what is shown
 SETTLED_MS = 1500  # the graph moves to its place and the dialog fades in
 
@@ -40,26 +43,28 @@ def main() -> int:
             running(Path(folder), language, MEGABYTES, terminal.tell) as world,
         ):
             world.airflow.wait_until_healthy()
-            backup, restore = _prepare(world)
-            _take_pictures(world, backup, restore)
+            _take_pictures(world, _prepare(world))
     for image in sorted(IMAGES.glob("*.png")):
         print(f"{image.relative_to(PROJECT)} {image.stat().st_size / 1000:.0f} kB")
     return 0
 
 
-def _prepare(world: World) -> tuple[str, str]:
-    """A daily backup that is done, and a restore that waits for its approval; returns the runs' ids."""
+def _prepare(world: World) -> dict[str, str]:
+    """A daily backup and an archive that are done, and a restore that waits for its approval: the run of each DAG."""
     airflow = world.airflow
-    airflow.wait_for_dag(DAILY_BACKUP)
-    backup = airflow.trigger(DAILY_BACKUP)
-    airflow.wait(DAILY_BACKUP, backup, RUN_SECONDS)
+    runs = {}
+    for dag_id in (DAILY_BACKUP, BINLOG_ARCHIVE):
+        airflow.wait_for_dag(dag_id)
+        runs[dag_id] = airflow.trigger(dag_id)
+        if (state := airflow.wait(dag_id, runs[dag_id], RUN_SECONDS)) != "success":
+            raise DemoError(f"{dag_id} is {state}: {airflow.task_states(dag_id, runs[dag_id])}")
     airflow.wait_for_dag(RESTORE)
-    restore = airflow.trigger(RESTORE, {"environment": "production"})
-    airflow.wait_for_task(RESTORE, restore, APPROVE, {"awaiting_input"}, RUN_SECONDS)
-    return backup, restore
+    runs[RESTORE] = airflow.trigger(RESTORE, {"environment": "production"})
+    airflow.wait_for_task(RESTORE, runs[RESTORE], APPROVE, {"awaiting_input"}, RUN_SECONDS)
+    return runs
 
 
-def _take_pictures(world: World, backup: str, restore: str) -> None:
+def _take_pictures(world: World, runs: Mapping[str, str]) -> None:
     suffix = ".png" if world.language == "en" else f".{world.language}.png"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -67,12 +72,13 @@ def _take_pictures(world: World, backup: str, restore: str) -> None:
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         page = browser.new_page(
-            viewport={"width": 1900, "height": 1100}, locale=LOCALES[world.language], timezone_id="Asia/Seoul"
+            viewport={"width": 1900, "height": HEIGHT}, locale=LOCALES[world.language], timezone_id="Asia/Seoul"
         )
         _log_in(page, world)
-        _graph(page, world, backup, IMAGES / f"daily-backup-graph{suffix}")
-        _form(page, world, IMAGES / f"restore-form{suffix}")
-        _approval(page, world, restore, IMAGES / f"restore-approval{suffix}")
+        _graph(page, world, DAILY_BACKUP, runs[DAILY_BACKUP], IMAGES / f"daily-backup-graph{suffix}")
+        _graph(page, world, BINLOG_ARCHIVE, runs[BINLOG_ARCHIVE], IMAGES / f"binlog-archive-graph{suffix}")
+        _form(page, world, IMAGES, suffix)
+        _approval(page, world, runs[RESTORE], IMAGES / f"restore-approval{suffix}")
         browser.close()
 
 
@@ -85,6 +91,7 @@ def _log_in(page: Page, world: World) -> None:
     remembered = {
         "default_dag_view": "graph",
         f"{DAILY_BACKUP}/open-groups": list(component_names(world.settings)),
+        f"{BINLOG_ARCHIVE}/open-groups": [ARCHIVE_GROUP],
     }
     for name, value in remembered.items():
         page.evaluate("([name, value]) => localStorage.setItem(name, value)", [name, json.dumps(value)])
@@ -97,10 +104,11 @@ def _split(page: Page, left: int) -> None:
     page.evaluate("([name, value]) => localStorage.setItem(name, value)", [name, json.dumps(layout)])
 
 
-def _graph(page: Page, world: World, run_id: str, target: Path) -> None:
+def _graph(page: Page, world: World, dag_id: str, run_id: str, target: Path) -> None:
     _split(page, 90)
-    page.goto(f"{world.airflow.url}/dags/{DAILY_BACKUP}/runs/{quote(run_id)}")
-    page.locator(".react-flow__node").nth(len(component_names(world.settings)) * 5 + 3).wait_for()
+    page.goto(f"{world.airflow.url}/dags/{dag_id}/runs/{quote(run_id)}")
+    tasks = len(world.airflow.tasks(dag_id, run_id))
+    page.locator(".react-flow__node").nth(tasks - 1).wait_for()  # groups are nodes, too
     page.wait_for_timeout(SETTLED_MS)
     page.screenshot(path=target, clip=_around(page, ".react-flow__node"))
 
@@ -119,13 +127,17 @@ def _around(page: Page, selector: str) -> FloatRect:
     }
 
 
-def _form(page: Page, world: World, target: Path) -> None:
+def _form(page: Page, world: World, folder: Path, suffix: str) -> None:
     page.goto(f"{world.airflow.url}/dags/{RESTORE}")
     page.get_by_role("button", name=TRIGGER[world.language]).first.click()
     dialog = page.get_by_role("dialog")
     dialog.locator("input").first.wait_for()
     page.wait_for_timeout(SETTLED_MS)
-    dialog.screenshot(path=target)
+    dialog.screenshot(path=folder / f"restore-form{suffix}")
+    for section in ("point", "find"):
+        dialog.get_by_role("button", name=text(world.language, f"form.section.{section}")).click()
+    page.wait_for_timeout(SETTLED_MS)
+    dialog.screenshot(path=folder / f"restore-form-point{suffix}")
 
 
 def _approval(page: Page, world: World, run_id: str, target: Path) -> None:

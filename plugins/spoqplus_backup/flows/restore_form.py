@@ -52,6 +52,15 @@ def restore_params(settings: Settings) -> dict[str, Param]:
             values_display={name: component_label(language, name) for name in components},
         ),
         "tables": param("tables", "what", [], type=["array", "null"], items={"type": "string"}),
+        "to_time": param("to_time", "point", None, type=["null", "string"]),
+        "to_gtid": param("to_gtid", "point", None, type=["null", "string"]),
+        "before_gtid": param("before_gtid", "point", None, type=["null", "string"]),
+        "find_tables": param("find_tables", "find", [], type=["array", "null"], items={"type": "string"}),
+        "find_kinds": param(
+            "find_kinds", "find", [], type=["array", "null"], items={"type": "string"}, examples=list(KINDS)
+        ),
+        "find_since": param("find_since", "find", None, type=["null", "string"]),
+        "rebuild": param("rebuild", "rebuild", False, type="boolean"),
         "repository": param(
             "repository",
             "where",
@@ -61,13 +70,4 @@ def restore_params(settings: Settings) -> dict[str, Param]:
             values_display={"null": text(language, "form.repository.any")} | {name: name for name in repositories},
         ),
         "into_schema": param("into_schema", "where", None, type=["null", "string"], maxLength=64),
-        "rebuild": param("rebuild", "rebuild", False, type="boolean"),
-        "to_time": param("to_time", "point", None, type=["null", "string"]),
-        "to_gtid": param("to_gtid", "point", None, type=["null", "string"]),
-        "before_gtid": param("before_gtid", "point", None, type=["null", "string"]),
-        "find_tables": param("find_tables", "find", [], type=["array", "null"], items={"type": "string"}),
-        "find_kinds": param(
-            "find_kinds", "find", [], type=["array", "null"], items={"type": "string"}, examples=list(KINDS)
-        ),
-        "find_since": param("find_since", "find", None, type=["null", "string"]),
     }
