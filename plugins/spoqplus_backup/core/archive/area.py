@@ -23,6 +23,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from spoqplus_backup.core.manifest import BinlogSegment, Gap, Model, RecoveryPoint, Server, binlog_folder
+from spoqplus_backup.core.notice import Notice
 from spoqplus_backup.core.repository.binlogs import log_number
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import PARTIAL, locked, read_json, write_json
@@ -44,7 +45,7 @@ class Rotation(Model):
     checked_at: datetime
     up_to: str | None
     rotated: bool
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
 
 class ListedLog(Model):
@@ -126,7 +127,7 @@ class Status(Model):
     """What verify found last.."""
 
     recovery_point: RecoveryPoint
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from spoqplus_backup.core.crypto import scheme_for, sign, verify_signature
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import BinlogSegment, Compression, Encryption, Gap, Part, Previous, RecoveryPoint
 from spoqplus_backup.core.mysql import binlog, server
+from spoqplus_backup.core.notice import Notice
 from spoqplus_backup.core.progress import Progress, human_seconds
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.binlogs import SIDECAR, SIGNATURE, BinlogCatalog, Timeline, log_number
@@ -332,7 +333,7 @@ def _check_newest(catalogs: Sequence[BinlogCatalog]) -> None:
 
 def _take_stock(
     settings: Settings, connections: Connections, area: Area
-) -> tuple[RecoveryPoint, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[RecoveryPoint, tuple[Notice, ...], tuple[Notice, ...]]:
     """Measure the recovery point and keep it; also the warnings, and which of them are new."""
     rotation, listing, before = area.rotation(), area.listing(), area.status()
     known = known_logs(settings, connections, area)

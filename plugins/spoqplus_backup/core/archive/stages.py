@@ -68,7 +68,7 @@ def rotate(settings: Settings, connections: Connections) -> ArchiveSummary:
         )
         area.write(rotation)
     for warning in rotation.warnings:
-        log.warning("%s", warning)
+        log.warning("%s", warning.words)
     log.info("%s is being written; closed logs reach up to %s", now, rotation.up_to)
     return ArchiveSummary(
         stage="rotate",

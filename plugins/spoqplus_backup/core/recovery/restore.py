@@ -21,7 +21,8 @@ from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.archived import LOGS
 from spoqplus_backup.core.recovery.index import index_path, open_index
 from spoqplus_backup.core.recovery.place import SANDBOX, forget_progress, private_place, working_server
-from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
+from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.roll_forward import (
     Held,
     Touched,

@@ -21,7 +21,8 @@ from spoqplus_backup.core.recovery.applier import apply_logs
 from spoqplus_backup.core.recovery.archived import LOGS, ArchivedLogs, fetch_log, next_name, opened, sealed_log
 from spoqplus_backup.core.recovery.own_logs import gtids_after, own_logs
 from spoqplus_backup.core.recovery.place import private_place, rebuild_job, working_server
-from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
+from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.replay import Options, Replay, ReplayResult, forget, replay
 from spoqplus_backup.core.recovery.target import PlannedReplay, has_gtid
 from spoqplus_backup.core.repository.base import Repository
