@@ -19,7 +19,7 @@ from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.applier import apply_logs
 from spoqplus_backup.core.recovery.archived import LOGS, ArchivedLogs, fetch_log, next_name, opened, sealed_log
-from spoqplus_backup.core.recovery.own_logs import gtids_after, own_logs
+from spoqplus_backup.core.recovery.own_logs import gtids_of, own_logs
 from spoqplus_backup.core.recovery.place import private_place, rebuild_job, working_server
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
 from spoqplus_backup.core.recovery.reach import target_login
@@ -172,7 +172,7 @@ def _way(
     own: list[Path] = []
     copies = directory / LOGS / OWN
     if way is not None:
-        own = own_logs(folder, next_name(way.names[-1]), gtids_after(way.logs[-1]), copies)
+        own = own_logs(folder, next_name(way.names[-1]), gtids_of(way.logs[-1]), copies)
         way = Replay((*way.logs, *own), way.start)
     elif at.file is not None and at.position is not None:
         own = own_logs(folder, at.file, None, copies)
