@@ -144,6 +144,7 @@ def apply_binlogs(settings: Settings, connections: Connections, plan: RestorePla
                 skip_accounts=all(component.name != ACCOUNTS for component in plan.components),
                 databases=frozenset(settings.database.databases) or None,
                 events=tuple(held.events),
+                stall_seconds=settings.database.stall_seconds,
             )
             result = _replay(settings, connections, plan, way, held, touched, options)
             _check_end(touched, result)
