@@ -18,6 +18,7 @@ from spoqplus_backup.core.recovery.archived import next_name
 log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20
+IGNORABLE = 0x80  # flag of an event
 ENCRYPTED_MAGIC = b"\xfdbin"  # of a log that MySQL encrypts; MariaDB says so in an event
 
 Gtids = tuple[str, str]  # before a log, and behind it
@@ -58,7 +59,9 @@ def _refuse_encrypted(path: Path) -> None:
         file.seek(0)
         with suppress(IntegrityError):  # no log at all: said where it is read
             first = next(iter(LogReader(file.read, str(path))), None)
-            encrypted = encrypted or (first is not None and first.kind == Kind.START_ENCRYPTION)
+            # in what a server sends the event is still there, marked so that it is passed over
+            marked = first is not None and first.kind == Kind.START_ENCRYPTION and not first.flags & IGNORABLE
+            encrypted = encrypted or marked
     if encrypted:
         raise PermanentError(
             f"{path} is encrypted by its server, so the lost server's last transactions can't be read from it: restore "
