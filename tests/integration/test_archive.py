@@ -424,6 +424,21 @@ def test_a_domain_that_is_deleted_is_no_gap(db: ProductionServer, site: Site) ->
     assert made.transactions == 5
 
 
+def test_a_replica_that_does_not_log_what_it_applies_is_refused(db: ProductionServer, site: Site) -> None:
+    mysql = db.flavour == "mysql"
+    db.restart(**{"log-replica-updates" if mysql else "log-slave-updates": "OFF"})
+    db.write()
+    assert site.archive().gap is None, "it is none yet"
+    names = ("REPLICATION SOURCE", "SOURCE", "REPLICA") if mysql else ("MASTER", "MASTER", "SLAVE")
+    db.run(f"CHANGE {names[0]} TO {names[1]}_HOST = 'none', {names[1]}_USER = 'none'")
+    try:
+        with pytest.raises(PermanentError, match=r"is a replica that does not log what it applies.*=ON"):
+            site.archive()
+    finally:
+        db.run(f"RESET {names[2]} ALL")
+        db.restart()
+
+
 def test_a_failover_to_another_server_is_a_gap(db: ProductionServer, site: Site, tmp_path: Path) -> None:
     db.write()
     before = site.archive()

@@ -25,6 +25,13 @@ _NEEDED: Mapping[Flavour, tuple[tuple[str, ...], ...]] = {
     ),
 }
 
+_ACCESS_DENIED = 1227
+# whether a replica logs what it applies, and what tells whether it is one
+_REPLICA: Mapping[Flavour, tuple[str, str]] = {
+    "mysql": ("log_replica_updates", "SHOW REPLICA STATUS"),
+    "mariadb": ("log_slave_updates", "SHOW ALL SLAVES STATUS"),
+}
+
 
 def check_privileges(connection: server.Connection, flavour: Flavour) -> None:
     """See that the login may close and read binary logs.
@@ -40,6 +47,30 @@ def check_privileges(connection: server.Connection, flavour: Flavour) -> None:
         raise PermanentError(
             f"The login {connection.login.user} lacks {', '.join(missing)} on *.*, without which binary logs can't be "
             f"closed, listed and read. GRANT {', '.join(missing)} ON *.* TO it."
+        )
+
+
+def check_logs_hold_all(connection: server.Connection, flavour: Flavour) -> None:
+    """See that the server does not apply another one's transactions without writing them to its own logs.
+
+    A login that may not ask for that (REPLICA MONITOR of MariaDB) is taken at its word.
+
+    Raises:
+        PermanentError: it does; says what to set.
+    """
+    variable, status = _REPLICA[flavour]
+    if connection.variables(variable).get(variable, "ON").upper() in ("ON", "1"):
+        return
+    try:
+        replicates = bool(connection.rows(status))
+    except server.StatementError as error:
+        if error.code != _ACCESS_DENIED:
+            raise
+        return
+    if replicates:
+        raise PermanentError(
+            f"The server {connection.login.address} is a replica that does not log what it applies, so its logs can't "
+            f"bring its data back: set {variable}=ON and restart it, or archive the logs of its source."
         )
 
 

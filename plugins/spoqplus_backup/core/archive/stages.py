@@ -19,7 +19,7 @@ from spoqplus_backup.core.archive.area import (
     Staged,
     TimelineRecord,
 )
-from spoqplus_backup.core.archive.checks import check_privileges, retention_warnings
+from spoqplus_backup.core.archive.checks import check_logs_hold_all, check_privileges, retention_warnings
 from spoqplus_backup.core.archive.continuity import Present, decide, history_gap, next_timeline
 from spoqplus_backup.core.archive.gaps import give_up_unlogged
 from spoqplus_backup.core.archive.known import Known, from_fetched, known_logs
@@ -47,13 +47,14 @@ def rotate(settings: Settings, connections: Connections) -> ArchiveSummary:
     """Close the server's current log if something new is in it, and note the moment up to which all is in closed logs.
 
     Raises:
-        PermanentError: the server writes no binary log, or the login may not close or read them.
+        PermanentError: the server writes no binary log, or not all to it, or the login may not close or read it.
     """
     area, started = Area(settings), Progress("rotate")
     login = connections.database(settings.database.connection)
     with area.locked(), server.connect(login) as connection:
         facts = server.facts(connection)
         check_privileges(connection, facts.flavour)
+        check_logs_hold_all(connection, facts.flavour)
         give_up_unlogged(area, connection, settings.objectives.rto_hours)
         client.find("mysqlbinlog", settings.database.client_directory, facts.flavour)
         current, _ = binlog.position(connection, facts.flavour)
