@@ -24,7 +24,9 @@ from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.find import LIMIT, Effort, find_in_first, read_search
 from spoqplus_backup.core.recovery.place import is_starting, put_back, rebuild_server, start_rebuilt
-from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest, load_plan, make_plan, validate_request
+from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan
+from spoqplus_backup.core.recovery.planning import make_plan
+from spoqplus_backup.core.recovery.request import RestoreRequest, validate_request
 from spoqplus_backup.core.recovery.restore import fetch, load_set, roll_forward, safety_preflight, verify_restored
 from spoqplus_backup.core.recovery.single_tables import compare_with_now, copy_out
 from spoqplus_backup.core.recovery.windows import fulls, windows

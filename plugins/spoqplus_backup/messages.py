@@ -3,8 +3,9 @@
 Both catalogues have the same keys and the same `{fields}`; a test holds them to it.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 Language = Literal["ko", "en"]
@@ -262,6 +263,11 @@ KOREAN: dict[str, str] = {
     "error.not_approved": (
         "운영 복원의 승인 기록이 없습니다: approve 작업을 clear 하고 계획을 읽은 뒤 승인하세요. 아무것도 바꾸지 "
         "않았습니다."
+    ),
+    "error.not_answered": (
+        "{hours}시간 안에 아무도 답하지 않아 아무것도 옮기지 않았습니다: 서비스는 멈춰 있고 이전 데이터 디렉터리는 "
+        "그대로 남아 있습니다. after_failure 작업을 clear 하여 다시 답하거나, 데이터베이스 서버에서 "
+        "`spoqplus-backup restore --put-back {run}`을 실행하거나, 실패한 작업을 고쳐 clear 하세요."
     ),
     "error.plan_changed": (
         "승인한 뒤 계획이 다시 세워졌습니다: approve 작업을 clear 하고 새 계획을 승인하세요. 아무것도 바꾸지 "
@@ -641,6 +647,11 @@ ENGLISH: dict[str, str] = {
         "There is no approval on record for this production restore: clear the task approve, read the plan and approve "
         "it. Nothing was changed."
     ),
+    "error.not_answered": (
+        "Nobody answered within {hours} hours, so nothing was moved: the service is stopped and the old data directory "
+        "is safe. Clear after_failure to be asked again, run `spoqplus-backup restore --put-back {run}` on the "
+        "database's machine, or put the failed task right and clear it."
+    ),
     "error.plan_changed": (
         "The plan was made anew after it was approved: clear the task approve and approve the new one. Nothing was "
         "changed."
@@ -776,6 +787,69 @@ ENGLISH: dict[str, str] = {
 }
 
 CATALOGUE: dict[Language, dict[str, str]] = {"ko": KOREAN, "en": ENGLISH}
+
+
+# What the core says in English sentences of its own (`core.notice`), by code; English is what the core says.
+NOTICES: dict[str, str] = {
+    "archive.rds_retention": (
+        "RDS가 바이너리 로그를 보관하지 않습니다: `binlog retention hours`가 NULL이라 보관하기 전에 로그가 없어질 수 "
+        "있습니다. CALL mysql.rds_set_configuration('binlog retention hours', 24)를 실행하세요."
+    ),
+    "archive.retention": (
+        "서버는 바이너리 로그를 {kept} 뒤에 지우는데 로그 보관은 {interval}마다 실행됩니다: {runs}번 실패하면 로그를 "
+        "잃습니다. 하루 이상 남겨 두게 하세요(binlog_expire_logs_seconds, RDS는 `binlog retention hours`)."
+    ),
+    "plan.version": "백업의 버전은 {backup}이고 대상 서버는 {target}입니다.",
+    "plan.left": "백업에 없는 것은 그대로 남습니다: {names}.",
+    "plan.not_logged": (
+        "불러오는 내용은 바이너리 로그에 쓰지 않습니다(restore.binary_log): 복제 서버에는 반영되지 않고, 로그로는 이 "
+        "복원 뒤의 시점으로 갈 수 없습니다. 끝나면 전체 백업이 만들어지는지 확인하세요."
+    ),
+    "plan.active_rows": "구성 요소 face_encodings에는 활성 행만 있습니다: 비활성 행은 사라집니다.",
+    "plan.no_safety_backup": "안전 백업을 만들지 않습니다: 덮어쓴 내용은 되돌릴 수 없습니다.",
+    "plan.may_drop": (
+        "백업에는 {names} 데이터베이스가 없습니다: 로그가 이런 데이터베이스를 만들면 대상 서버에 있는 같은 이름의 것을 "
+        "먼저 지웁니다."
+    ),
+    "plan.rebuild": (
+        "서버 전체를 새로 만듭니다: {stop} 명령으로 서비스를 멈추고 데이터 디렉터리 {directory}의 이름을 바꿔 둡니다. "
+        "안전 백업은 만들지 않습니다: 이전 디렉터리가 사본이며, 새 서버를 검증하고 응답을 확인하면 지웁니다."
+    ),
+    "plan.rebuild_keeps": (
+        "서버 전체를 새로 만듭니다: {stop} 명령으로 서비스를 멈추고 데이터 디렉터리 {directory}의 이름을 바꿔 둡니다. "
+        "안전 백업은 만들지 않습니다: 이전 디렉터리가 사본이며 그대로 남습니다."
+    ),
+    "plan.rebuild_loses": "서버에는 있지만 백업과 로그에 없는 내용은 사라집니다.",
+    "plan.rebuild_logs": (
+        "바이너리 로그가 새로 시작되어 다음 백업부터 새 타임라인이 됩니다: 끝나면 전체 백업을 실행하세요."
+    ),
+    "plan.rebuild_down": "서버 {address}가 응답하지 않습니다: 서버 정보는 백업에서 읽었습니다.",
+    "plan.sandbox_space": (
+        "임시 서버에는 {directory}에 약 {needed}가 필요한데 {free}만 남아 있습니다: 공간을 만들거나 "
+        "staging.directory를 다른 곳으로 바꾸세요."
+    ),
+}
+
+
+# Why a timeline of binary logs begins, by `core.manifest.Gap.reason`; the details are the core's.
+GAPS: dict[str, str] = {
+    "reset": "서버의 바이너리 로그가 초기화되었습니다",
+    "purged": "보관하지 않은 바이너리 로그가 서버에서 지워졌습니다",
+    "server": "다른 서버의 바이너리 로그입니다",
+    "history": "어떤 바이너리 로그에도 없는 변경이 있었습니다",
+}
+
+
+def gap_text(language: Language, gap: Mapping[str, Any]) -> str:
+    """What a `core.manifest.Gap`, as JSON, says, in a language."""
+    words = str(gap["words"])
+    return words if language == "en" else f"{GAPS[gap['reason']]}. {words}"
+
+
+def notice_text(language: Language, notice: Mapping[str, Any]) -> str:
+    """A `core.notice.Notice`, as JSON, in a language."""
+    sentence = NOTICES.get(notice["code"]) if language == "ko" else None
+    return str(notice["words"]) if sentence is None else sentence.format(**notice["values"])
 
 
 def text(language: Language, key: str, **fields: object) -> str:

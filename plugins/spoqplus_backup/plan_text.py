@@ -9,10 +9,11 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.mysql.difference import TableDifference
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.recovery.find import Effort, find_in_first, read_search
-from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest
+from spoqplus_backup.core.recovery.plan import RestorePlan
+from spoqplus_backup.core.recovery.request import RestoreRequest
 from spoqplus_backup.core.recovery.windows import Window, unreachable
 from spoqplus_backup.core.settings import Settings
-from spoqplus_backup.messages import component_label, duration, text
+from spoqplus_backup.messages import component_label, duration, notice_text, text
 
 MOST_OBJECTS = 40
 FOUND_LIMIT = 50  # candidates that a run of the DAG lists
@@ -76,7 +77,7 @@ def differences_markdown(settings: Settings, found: Sequence[TableDifference]) -
 
 def plan_warnings(settings: Settings, plan: RestorePlan) -> list[str]:
     """What to mind, a sentence each."""
-    found = list(plan.warnings)
+    found = [notice_text(settings.language, warning.model_dump()) for warning in plan.warnings]
     if plan.replay is not None and plan.replay.target.zone is not None:
         found.append(text(settings.language, "plan.point.zone", zone=plan.replay.target.zone))
     if plan.replay is not None and plan.replay.back_seconds:

@@ -21,7 +21,8 @@ from spoqplus_backup.core.mysql.dump import dump
 from spoqplus_backup.core.preflight import preflight
 from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.recovery import restore
-from spoqplus_backup.core.recovery.plan import make_plan, validate_request
+from spoqplus_backup.core.recovery.planning import make_plan
+from spoqplus_backup.core.recovery.request import validate_request
 from spoqplus_backup.core.run import BackupRun, component_names
 from spoqplus_backup.core.settings import Settings, load_settings
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from spoqplus_backup.core.manifest import Flavour, Gap
+from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transactions
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from support.archive import archive, log_names, rotate
+from support.archive import log_names, reset, rotate
 from support.backups import Site, make_site
-from support.servers import OPTIONS, empty, programs, rows
+from support.servers import OPTIONS, empty, next_second, programs, rows
 
 pytestmark = pytest.mark.integration
 
@@ -137,8 +137,7 @@ class World:
         self.backups.append((place, self.site.back_up().set))  # while transactions are open
 
     def do_archive(self, who: int, number: int) -> None:
-        gap = Gap(reason="reset", words="the logs were reset") if self.resets else None
-        archive(self.site.settings, self.site.connections, self.server, f"{self.resets + 1:06d}", gap=gap)
+        self.site.archive()
 
     def do_restart(self, who: int, number: int) -> None:
         self.settle("ROLLBACK")
@@ -153,8 +152,8 @@ class World:
         self.settle()
         self.do_archive(0, 0)
         self.past += self.transactions()
-        reset = "RESET MASTER" if self.flavour == "mariadb" else "RESET BINARY LOGS AND GTIDS"
-        rows(self.server.connect(), reset)
+        next_second()  # a new log that has the name and the size of an old one is known by when it was begun
+        reset(self.server)
         self.resets += 1
         self.do_insert(0, 0)
         self.settle()  # so that the first log of the new timeline is not empty

@@ -182,3 +182,61 @@ def test_of_a_log_whose_server_died_the_whole_transactions_count(
     assert target.look(counted) == 9
     assert result.last is not None
     assert result.last.place == last.start
+
+
+def test_accounts_that_were_restored_as_of_a_later_moment_do_not_stop_it(
+    db_server: SandboxServer, target: Target, tmp_path: Path
+) -> None:
+    connection = db_server.connect()
+    for statement in ("CREATE USER gone", "CREATE DATABASE app", "CREATE TABLE app.t (a INT)", "FLUSH BINARY LOGS"):
+        rows(connection, statement)
+    for number, statement in enumerate(
+        ("ALTER USER gone IDENTIFIED BY 'x'", "GRANT SELECT ON app.* TO gone", "REVOKE SELECT ON app.* FROM gone")
+        + ("DROP USER gone",)
+    ):
+        rows(connection, f"INSERT INTO app.t VALUES ({number})")
+        rows(connection, statement)
+    rows(connection, "INSERT INTO app.t VALUES (99)")
+    connection.close()
+    target.run("SET SESSION sql_log_bin = 0", "CREATE DATABASE app", "CREATE TABLE app.t (a INT)")
+    target.apply(Replay(take_logs(db_server, tmp_path / "logs")[1:], FIRST_OFFSET))
+    assert compare.differences(content(db_server), target.look(content)) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["ROW", "STATEMENT"])
+def test_rows_that_were_loaded_from_a_file(db_server: SandboxServer, target: Target, tmp_path: Path, form: str) -> None:
+    """As statements they lie in the log with the file's content, in events of their own."""
+    file = tmp_path / "rows.csv"
+    file.write_text("".join(f"{number},김철수 {number}\n" for number in range(20_000)))
+    file.chmod(0o644)
+    connection = db_server.connect(local_infile=True)
+    rows(connection, "CREATE DATABASE app")
+    rows(connection, "CREATE TABLE app.t (a INT PRIMARY KEY, b VARCHAR(40)) CHARACTER SET utf8mb4")
+    rows(connection, f"SET SESSION binlog_format = {form}")
+    if db_server.flavour == "mysql":
+        rows(connection, "SET GLOBAL local_infile = ON")
+    load = f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE app.t CHARACTER SET utf8mb4 FIELDS TERMINATED BY ','"
+    rows(connection, load)
+    connection.close()
+    logs = take_logs(db_server, tmp_path / "logs")
+    target.apply(Replay(logs, FIRST_OFFSET))
+    assert compare.differences(content(db_server), target.look(content)) == []  # type: ignore[arg-type]
+    assert target.run("SELECT COUNT(*) FROM app.t") == [(20_000,)]
+
+
+def test_transactions_without_a_gtid(
+    mysql_server: SandboxServer, empty_data: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """Of a server with gtid_mode=OFF: they get GTIDs of the new server's own."""
+    shutil.copytree(empty_data["mysql"], tmp_path / "target" / "data")
+    target = Target(tmp_path / "target", "mysql")
+    options = {"gtid-mode": "OFF", "enforce-gtid-consistency": "OFF", **servers.OPTIONS}
+    with SandboxServer.start(tmp_path / "off", servers.programs("mysql"), options=options, memory_mib=64) as source:
+        count_up(source, 50)
+        logs = take_logs(source, tmp_path / "logs")
+        assert {one.gtid for path in logs for one in transactions(path)} == {None}
+        result = target.apply(Replay(logs, FIRST_OFFSET), binary_log=True)
+        assert result.last is not None
+        assert compare.differences(content(source), target.look(content)) == []  # type: ignore[arg-type]
+    assert target.look(counted) == 50
+    assert target.run("SELECT @@GLOBAL.gtid_executed")[0][0].endswith(":1-54")

@@ -5,40 +5,32 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spoqplus_backup.core import stages
 from spoqplus_backup.core.archive.area import Area
-from spoqplus_backup.core.archive.gaps import claim_gap, claimed_gap, note_break
+from spoqplus_backup.core.archive.gaps import begin_unlogged, claim_gap, claimed_gap, end_unlogged
+from spoqplus_backup.core.archive.incremental import publish_incremental
 from spoqplus_backup.core.archive.summary import ArchiveSummary
 from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import BinlogSegment, Gap
-from spoqplus_backup.core.repository.binlogs import BinlogCatalog, Timeline
-from spoqplus_backup.core.repository.opener import open_repositories
+from spoqplus_backup.core.mysql.dump import dump
+from spoqplus_backup.core.publish import publish
+from spoqplus_backup.core.repository.binlogs import Timeline
 from spoqplus_backup.core.sealed import unsealed
-from support.backups import Site, make_site
+from support.archive import catalogs, folder, sidecars
+from support.backups import PRODUCTION, Site, database_record, make_site
 from support.production import ProductionServer, production
-from support.servers import wait_until
+from support.servers import next_second, wait_until
 
 pytestmark = pytest.mark.integration
 
 FIRST, SECOND = "000001", "000002"
-
-
-@pytest.fixture(scope="module", params=["mariadb", "mysql"])
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProductionServer]:
-    yield from production(tmp_path_factory.mktemp(request.param), request.param)
-
-
-@pytest.fixture
-def db(running: ProductionServer) -> ProductionServer:
-    running.renew()
-    return running
 
 
 @pytest.fixture
@@ -50,11 +42,6 @@ def site(db: ProductionServer, tmp_path: Path) -> Site:
 def two(db: ProductionServer, tmp_path: Path) -> Site:
     roots = [{"name": name, "root": f"file://{tmp_path}/site/{name}"} for name in ("near", "far")]
     return make_site(tmp_path / "site", db.server, repositories=roots)
-
-
-def catalogs(site: Site) -> list[BinlogCatalog]:
-    keys = site.settings.signing.public_key_files
-    return [BinlogCatalog(item, keys, "spoqplus") for item in open_repositories(site.settings, site.connections)]
 
 
 def archived(site: Site, repository: int = 0) -> dict[str, list[str]]:
@@ -88,6 +75,12 @@ def complete_until(summary: ArchiveSummary) -> datetime:
     assert summary.recovery_point is not None
     assert summary.recovery_point.complete_until is not None
     return summary.recovery_point.complete_until
+
+
+def seconds_lost(summary: ArchiveSummary) -> float:
+    assert summary.recovery_point is not None
+    assert summary.recovery_point.seconds is not None
+    return summary.recovery_point.seconds
 
 
 def complete_until_or_none(summary: ArchiveSummary) -> datetime | None:
@@ -208,10 +201,7 @@ def test_a_reset_opens_a_timeline_and_names_the_gap(db: ProductionServer, site: 
 def test_a_reset_is_seen_though_the_new_log_has_the_same_name_and_size(db: ProductionServer, site: Site) -> None:
     db.write()
     site.archive()
-    begun = segment(site, 1).created_at + timedelta(seconds=1)
-    wait_until(
-        lambda: datetime.now(timezone.utc) > begun, 3, "another second, which is all that a log's beginning tells"
-    )
+    next_second()  # which is all that a log's beginning tells
     db.reset()
     db.write()
     db.flush()
@@ -279,32 +269,295 @@ def test_logs_that_follow_by_number_but_not_by_gtid_are_a_gap(db: ProductionServ
     db.write()
     db.flush()
     db.purge_to("binlog.000002")  # what was archived is gone, and the next number is there
-    result = site.archive("rotate", "list_logs")
-    assert result.gap is None
-    fetched = site.archive("fetch")
-    assert fetched.gap is not None
-    assert (fetched.gap.reason, fetched.gap.after) == ("history", "binlog.000001")
-    assert site.archive("fetch", "compress", "encrypt", "upload", "verify").gap == fetched.gap
+    listed = site.archive("rotate", "list_logs").gap
+    assert (listed is None) == (db.flavour == "mariadb"), "MySQL tells what it executed and no log of its holds"
+    found = site.archive("fetch").gap
+    assert found is not None
+    assert (found.reason, found.after) == ("history", "binlog.000001")
+    assert site.archive("compress", "encrypt", "upload", "verify").gap == found
     assert archived(site) == {FIRST: ["1"], SECOND: ["2"]}
     db.write()
     site.archive()
     assert archived(site) == {FIRST: ["1"], SECOND: ["2", "3"]}
 
 
-def test_changes_that_are_in_no_log_end_the_timeline_where_they_are_noted(db: ProductionServer, site: Site) -> None:
+WHAT = "The restore r of daily/20250101_030000"
+
+
+def begin(site: Site, by: str = "r") -> None:
+    begin_unlogged(site.settings, site.connections, by, WHAT)
+
+
+def end(site: Site, by: str = "r") -> None:
+    end_unlogged(site.settings, site.connections, by, WHAT)
+
+
+def test_a_restore_that_no_log_holds_is_told_once_when_it_is_done(db: ProductionServer, site: Site) -> None:
+    db.write()
+    before = site.archive()
+    db.write()
+    begin(site)
+    db.run("SET sql_log_bin = 0", "DELETE FROM ledger.entries")
+    db.write()  # others go on writing
+    meanwhile = site.archive()
+    site.back_up()  # the night's own
+    assert meanwhile.gap is None, "a full backup would mend nothing yet"
+    assert claim_gap(site.settings, "run-1") is None
+    assert complete_until(meanwhile) == complete_until(before)
+    begin(site)  # it failed, and is tried once more
+    db.run("SET sql_log_bin = 0", "INSERT INTO ledger.entries (note) VALUES ('restored')")
+    end(site)
+    end(site)  # as when its task is cleared later
+    done = site.archive()
+    assert done.gap is not None, "though nothing was written since"
+    assert (done.gap.reason, done.gap.lost_from) == ("history", segment(site, 2).last_at)
+    assert done.gap.words.startswith(f"{WHAT} changed the server from ")
+    claimed = claim_gap(site.settings, "run-2")
+    assert claimed is not None
+    assert (claimed.gap, claim_gap(site.settings, "run-3")) == (done.gap, None)
+    assert complete_until(done) == complete_until(before)
+    db.write()
+    assert gap_of(site) is None
+    site.back_up()
+    assert complete_until(site.archive()) > complete_until(before)
+    assert archived(site) == {FIRST: ["1", "2"], SECOND: ["3", "4"], "000003": ["5"]}
+
+
+def test_a_restore_between_two_runs_of_the_archive_is_told_once(db: ProductionServer, site: Site) -> None:
     db.write()
     site.archive()
-    db.write()
+    begin(site)
     db.run("SET sql_log_bin = 0", "DELETE FROM ledger.entries")
-    note_break(site.settings, site.connections, "Production was restored from daily/20250101_030000.")
+    end(site)
+    assert gap_of(site) is not None
+    assert claim_gap(site.settings, "run-1") is not None
+    db.write()
+    assert gap_of(site) is None
+    opening = {name: segment(site, int(numbers[0]), name).gap for name, numbers in archived(site).items()}
+    assert [gap.unlogged for gap in opening.values() if gap is not None] == [True, False]
+
+
+def test_a_restore_that_never_ends_is_told_when_it_should_have(
+    db: ProductionServer, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.write()
+    site.archive()
+    begin(site)
+    db.run("SET sql_log_bin = 0", "DELETE FROM ledger.entries")
+    assert gap_of(site) is None
+    objectives = site.settings.objectives.model_copy(update={"rto_hours": 1e-9})
+    monkeypatch.setitem(site.settings.__dict__, "objectives", objectives)
+    gap = gap_of(site)
+    assert gap is not None
+    assert "was not finished within" in gap.words
+    claim_gap(site.settings, "run-1")
+    site.back_up()
+    mended = complete_until(site.archive())
+    end(site)  # after all
+    db.write()
+    assert gap_of(site) is not None
+    assert complete_until(site.archive()) == mended
+
+
+def test_a_break_is_where_it_was_noted_and_nowhere_else(db: ProductionServer, site: Site) -> None:
+    db.write()
+    site.archive()
+    for _ in range(2):
+        begin(site)
+        end(site)
+        db.write()
+    site.archive()
+    assert list(archived(site)) == [FIRST, SECOND, "000003", "000004", "000005"]
+    db.reset()
+    db.write()
+    assert gap_of(site) is not None
+    assert list(archived(site))[-1] == "000006"
+    db.write()
+    site.archive()
+    assert len(archived(site)["000006"]) == 2, "what was noted before the reset is not of these logs"
+
+
+@pytest.mark.parametrize("running", ["mysql"], indirect=True)
+def test_transactions_that_count_as_executed_without_a_log_are_a_gap(db: ProductionServer, site: Site) -> None:
+    other = "aaaaaaaa-1111-1111-1111-aaaaaaaaaaaa"
+    db.run(f"SET GLOBAL gtid_purged = '+{other}:1-5'")  # before the first archive: what every full backup has
+    db.write()
+    assert gap_of(site) is None
+    assert segment(site, 1).gtids_unlogged == f"{other}:1-5"
+    db.write()
+    assert gap_of(site) is None
+    db.restart()
+    db.write()
+    assert gap_of(site) is None
+    before = len(archived(site)[FIRST])
+    db.write()
+    db.run(f"SET GLOBAL gtid_purged = '+{other}:6-9'")
     db.write()
     gap = gap_of(site)
     assert gap is not None
-    assert (gap.reason, gap.words) == ("history", "Production was restored from daily/20250101_030000.")
-    assert archived(site) == {FIRST: ["1", "2"], SECOND: ["3"]}
+    assert gap.reason == "history"
+    assert f"has executed {other}:6-9 since binlog.00000{before}, which neither it nor" in gap.words
+    assert len(archived(site)[FIRST]) == before
+    claim_gap(site.settings, "run-1")
     db.write()
+    assert gap_of(site) is None, "told once"
+    db.purge_to(db.logs()[-1])
+    db.write()
+    assert gap_of(site) is None, "what was purged was archived"
+
+
+@pytest.mark.parametrize("running", ["mariadb"], indirect=True)
+def test_a_domain_that_is_deleted_is_no_gap(db: ProductionServer, site: Site) -> None:
+    db.run("SET gtid_domain_id = 7", "INSERT INTO ledger.entries (note) VALUES ('of another domain')")
+    site.back_up()
+    db.write()
+    for _ in range(2):
+        site.archive()
+        db.write()
+    db.purge_to(db.logs()[-1])
+    db.run("FLUSH BINARY LOGS DELETE_DOMAIN_ID = (7)")
+    db.write()
+    assert gap_of(site) is None
+    *_, before, after = sidecars(site)
+    assert ("7-1-1" in before.gtids_after, "7-1-1" in after.gtids_before) == (True, False)
+    made = publish_incremental(site.settings, site.connections, "test/incremental", datetime.now(timezone.utc))
+    assert made.transactions == 5
+
+
+def test_a_replica_that_does_not_log_what_it_applies_is_refused(db: ProductionServer, site: Site) -> None:
+    mysql = db.flavour == "mysql"
+    db.restart(**{"log-replica-updates" if mysql else "log-slave-updates": "OFF"})
+    db.write()
+    assert site.archive().gap is None, "it is none yet"
+    names = ("REPLICATION SOURCE", "SOURCE", "REPLICA") if mysql else ("MASTER", "MASTER", "SLAVE")
+    db.run(f"CHANGE {names[0]} TO {names[1]}_HOST = 'none', {names[1]}_USER = 'none'")
+    try:
+        with pytest.raises(PermanentError, match=r"is a replica that does not log what it applies.*=ON"):
+            site.archive()
+    finally:
+        db.run(f"RESET {names[2]} ALL")
+        db.restart()
+
+
+def test_a_failover_to_another_server_is_a_gap(db: ProductionServer, site: Site, tmp_path: Path) -> None:
+    db.write()
+    before = site.archive()
+    replicas = production(tmp_path / "replica", db.flavour)
+    replica = next(replicas)
+    try:
+        replica.restart(**{"server-id": "2"})
+        replica.renew()
+        replica.write()
+        site.connections.records[PRODUCTION] = database_record(PRODUCTION, replica.server)
+        gap = gap_of(site)
+        assert gap is not None
+        assert (gap.reason, gap.after) == ("server", "binlog.000001")
+        assert before.recovery_point is not None
+        assert gap.lost_from == before.recovery_point.last_event_at
+        assert [item.server_id for item in catalogs(site)[0].timelines()] == [1, 2]
+        claim_gap(site.settings, "run-1")
+        replica.write()
+        assert gap_of(site) is None
+        site.back_up()
+        replica.write()
+        assert complete_until(site.archive()) > complete_until(before)
+    finally:
+        replicas.close()
+
+
+def test_a_server_that_is_killed_during_the_dump(db: ProductionServer, site: Site, tmp_path: Path) -> None:
+    program = "mysqldump" if db.flavour == "mysql" else "mariadb-dump"
+    digits = "(SELECT 0 AS d" + "".join(f" UNION ALL SELECT {digit}" for digit in range(1, 10)) + ")"
+    many = " CROSS JOIN ".join(f"{digits} AS t{number}" for number in range(4))
+    db.run(f"INSERT INTO ledger.entries (note) SELECT REPEAT(UUID(), 30) FROM {many}")
     site.archive()
-    assert archived(site) == {FIRST: ["1", "2"], SECOND: ["3", "4"]}
+    real = shutil.which(str(site.settings.database.client_directory or "") + f"/{program}") or shutil.which(program)
+    folder_ = tmp_path / "bin"
+    folder_.mkdir()
+    for name in ("mysqldump", "mariadb-dump"):
+        (folder_ / name).write_text(
+            f'#!/bin/bash\nset -o pipefail\n[ "$1" = --version ] && exec {real} --version\n'
+            f'{real} "$@" | {{ head -c 200000; kill -KILL {db.server.pid}; cat; }}\n'
+        )
+        (folder_ / name).chmod(0o755)
+    directory = site.settings.database.client_directory
+    run = site.start()
+    site.settings.__dict__["database"] = site.settings.database.model_copy(update={"client_directory": folder_})
+    with pytest.raises(BackupError) as caught:
+        dump(run, "database", 1)
+    assert not isinstance(caught.value, PermanentError), "a retry helps"
+    site.settings.__dict__["database"] = site.settings.database.model_copy(update={"client_directory": directory})
+    db.restart(kill=True)
+    db.write()
+    for component in run.staging.components():
+        site.component(run, component)
+    stages.verify(run)
+    full = publish(run)
+    assert {item.name: item.rows for item in full.components}["database"] == 10_001
+    db.write()
+    assert site.archive().gap is None
+    made = publish_incremental(site.settings, site.connections, "test/incremental", datetime.now(timezone.utc))
+    assert (made.after, made.set is not None) == (full.set, True)
+
+
+def test_the_log_of_each_run_says_how_much_would_be_lost(
+    db: ProductionServer, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    db.write()
+    result = site.archive()
+    assert result.recovery_point is not None
+    assert result.detail["rpo_seconds"] == round(result.recovery_point.seconds or 0, 1)
+    (said,) = (line for line in caplog.messages if "would be lost now" in line)
+    assert str(result.recovery_point.last_event_at) in said
+
+
+def test_a_clock_that_jumps_is_no_gap(db: ProductionServer, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.write()
+    before = site.archive()
+    for days in (-1, 1):
+        jump = timedelta(days=days)
+        seconds = int(jump.total_seconds())
+        with monkeypatch.context() as patch:
+            for module in ("stages", "delivery"):
+                clock = f"spoqplus_backup.core.archive.{module}.binlog.clock"
+                patch.setattr(clock, lambda connection, jump=jump: datetime.now(timezone.utc) + jump)
+            db.run(f"SET timestamp = UNIX_TIMESTAMP() + {seconds}", "INSERT INTO ledger.entries (note) VALUES ('x')")
+            jumped = site.archive()
+            assert jumped.gap is None
+            assert seconds_lost(jumped) < 30
+    assert gap_of(site) is None
+    assert sum(item.transactions for item in sidecars(site)) == 3
+    assert complete_until(site.archive()) > complete_until(before), "and the clock is right again"
+
+
+def test_a_server_whose_clocks_go_back_while_it_is_written_to(db: ProductionServer, site: Site) -> None:
+    now = int(datetime.now(timezone.utc).timestamp())
+    ((number,),) = db.run("SELECT COALESCE(MAX(Time_zone_id), 0) + 1 FROM mysql.time_zone")
+    db.run(
+        f"INSERT INTO mysql.time_zone VALUES ({number}, 'N')",
+        f"INSERT INTO mysql.time_zone_name VALUES ('Test/{now}', {number})",
+        f"INSERT INTO mysql.time_zone_transition_type VALUES ({number}, 0, 7200, 1, 'SUM')",
+        f"INSERT INTO mysql.time_zone_transition_type VALUES ({number}, 1, 3600, 0, 'WIN')",
+        f"INSERT INTO mysql.time_zone_transition VALUES ({number}, {now - 86400}, 0), ({number}, {now + 5}, 1)",
+        f"SET GLOBAL time_zone = 'Test/{now}'",
+    )
+    ahead = "SELECT TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), NOW())"
+    try:
+        assert db.run(ahead) == [(120,)]
+        db.write()
+        summer = site.archive()
+        wait_until(lambda: db.run(ahead) == [(60,)], 10, "winter")
+        db.write()
+        winter = site.archive()
+    finally:
+        db.run("SET GLOBAL time_zone = 'SYSTEM'")
+    assert (summer.gap, winter.gap) == (None, None)
+    assert complete_until(summer) < complete_until(winter)
+    for summary, found in zip((summer, winter), sidecars(site), strict=True):
+        assert found.last_at is not None
+        assert abs((complete_until(summary) - found.last_at).total_seconds()) < 5
+        assert seconds_lost(summary) < 30
 
 
 def test_a_timeline_is_found_again_by_a_new_backup_host(db: ProductionServer, site: Site, tmp_path: Path) -> None:
@@ -359,7 +612,7 @@ def test_two_archives_at_once_archive_everything_once(db: ProductionServer, two:
 
 
 def damage(site: Site, suffix: str, change: Any, repository: str = "near") -> None:
-    (path,) = (Path(site.settings.repository(repository).root.removeprefix("file://")) / "binlog").rglob(f"*{suffix}")
+    (path,) = (folder(site, repository) / "binlog").rglob(f"*{suffix}")
     data = path.read_bytes()
     path.unlink()  # not through a hard link to the staged file
     path.write_bytes(change(data))
@@ -387,7 +640,7 @@ def test_what_one_repository_lacks_comes_from_the_other_as_it_is(db: ProductionS
     for _ in range(3):
         db.write()
         two.archive()
-    root = Path(two.settings.repository("far").root.removeprefix("file://"))
+    root = folder(two, "far")
     before = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     shutil.rmtree(root / "binlog" / "1" / FIRST)
     two.archive()
@@ -436,7 +689,7 @@ def test_warns_when_the_server_keeps_its_logs_for_too_short_a_time(db: Productio
     db.run("SET GLOBAL binlog_expire_logs_seconds = 3000")
     warned = site.archive()
     assert len(warned.new_warnings) == 1
-    assert "after 50 min 0 s" in warned.new_warnings[0]
+    assert "after 50 min 0 s" in warned.new_warnings[0].words
     again = site.archive()
     assert (again.warnings, again.new_warnings) == (warned.warnings, ())
     db.run("SET GLOBAL binlog_expire_logs_seconds = 0")
@@ -446,7 +699,7 @@ def test_warns_when_rds_keeps_no_logs(db: ProductionServer, site: Site) -> None:
     db.run("CREATE TABLE mysql.rds_configuration (name VARCHAR(100), value VARCHAR(100))")
     try:
         db.run("INSERT INTO mysql.rds_configuration VALUES ('binlog retention hours', NULL)")
-        assert "is NULL" in site.archive("rotate").warnings[0]
+        assert "is NULL" in site.archive("rotate").warnings[0].words
         db.run("UPDATE mysql.rds_configuration SET value = '24'")
         assert site.archive("rotate").warnings == ()
     finally:

@@ -1,7 +1,6 @@
 """A restore from a shell, without Airflow: to a test server, and over production."""
 
 import io
-import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from compare import differences, snapshot
 from spoqplus_backup.cli import main
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from support.backups import PRODUCTION, TEST, Site, make_site
+from support.backups import Site, make_site
 from support.servers import databases, empty, rows
 
 pytestmark = pytest.mark.integration
@@ -40,11 +39,7 @@ def site(
     build(mariadb_server)
     made = make_site(tmp_path, mariadb_server, mariadb_target)
     made.back_up()
-    monkeypatch.setenv("SPOQPLUS_BACKUP_CONFIG", str(made.settings.source))
-    for name in (PRODUCTION, TEST):
-        record = made.connections.record(name)
-        fields = {"conn_type": "mysql", "login": record.login, "password": record.password, "extra": dict(record.extra)}
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+    made.export(monkeypatch)
     return made
 
 

@@ -1,18 +1,16 @@
 """Tables copied next to production, and what differs between then and now."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.mysql import server
 from spoqplus_backup.core.mysql.copy import copy_tables
 from spoqplus_backup.core.mysql.difference import TableDifference, difference, differences
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.process import ProcessError
-from support.servers import MYSQL_DIRECTORY, rows
+from support.servers import client_directory, login, rows
 
 pytestmark = pytest.mark.integration
 
@@ -25,14 +23,6 @@ ROW = (
     "(%s, 'x', '한글', 'Long ''text''', 0x00275C0A, b'10101', 'b가', 1.500, 0.1, '2025-01-31', "
     "'2025-01-31 03:00:00.123456', '{\"a\": [1, null]}', ST_GeomFromText('POINT(1 2)'), DEFAULT)"
 )
-
-
-def login(server_: SandboxServer) -> DatabaseLogin:
-    return DatabaseLogin(host=None, user="root", password="", socket=str(server_.socket))
-
-
-def programs(server_: SandboxServer) -> Any:
-    return MYSQL_DIRECTORY / "bin" if server_.flavour == "mysql" else None
 
 
 @pytest.fixture
@@ -127,7 +117,7 @@ def test_tables_are_copied_next_to_those_in_use(
             login(restore_target),
             "club_20250131",
             flavour=db_server.flavour,
-            client_directory=programs(db_server),
+            client_directory=client_directory(db_server.flavour),
             binary_log=False,
         )
         assert copied > 0
@@ -151,6 +141,6 @@ def test_a_table_that_is_not_there_fails_the_copy_with_mysqldump_s_words(
             login(restore_target),
             "club_20250131",
             flavour=db_server.flavour,
-            client_directory=programs(db_server),
+            client_directory=client_directory(db_server.flavour),
             binary_log=False,
         )

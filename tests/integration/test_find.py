@@ -12,7 +12,6 @@ from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.find import Candidate, Effort, find, read_search
 from spoqplus_backup.core.repository.opener import open_repositories
-from support.archive import archive
 from support.backups import Site, make_site
 from support.servers import rows
 
@@ -95,7 +94,7 @@ def test_rows_of_all_types_are_counted(site: Site, db_server: SandboxServer) -> 
             "SET SESSION binlog_transaction_compression = ON",
         )
     run(connection, "DELETE FROM spoqplus.types")
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     found, _ = search(site, "spoqplus.types", "insert update delete", newest_first=False)
     with_json = sum(1 for number in range(30, 43) if mixed["j"] != "NULL")
     assert told(found) == [
@@ -127,7 +126,7 @@ def test_mariadb_s_compressed_events_are_counted(mariadb_server: SandboxServer, 
         )
     finally:
         run(connection, "SET GLOBAL log_bin_compress = OFF")
-    archive(site.settings, site.connections, mariadb_server)
+    site.archive()
     found, _ = search(site, "spoqplus.t", "insert update delete", newest_first=False)
     assert [rows for _, _, rows in told(found)] == [5000, 1234, 5000]
     assert found[2].statement == "DELETE FROM spoqplus.t"
@@ -149,7 +148,7 @@ def test_definitions_are_found_by_their_statements(site: Site, db_server: Sandbo
         "DROP TABLE `odd ``name`",
         "DROP DATABASE spoqplus",
     )
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     found, _ = search(site, "spoqplus.members", "ddl", newest_first=False)
     assert told(found) == [
         ("create", "spoqplus.members", None),
@@ -178,7 +177,7 @@ def test_statements_are_found_where_rows_are_not_logged(site: Site, db_server: S
         "USE spoqplus",
         "DELETE FROM members",
     )
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     (found,), _ = search(site, "spoqplus.members", "delete")
     assert found.statement == "DELETE FROM members"
     assert told([found]) == [("delete", "spoqplus.members", None)]
@@ -187,14 +186,14 @@ def test_statements_are_found_where_rows_are_not_logged(site: Site, db_server: S
 def test_sidecars_and_indexes_choose_what_is_read(site: Site, db_server: SandboxServer) -> None:
     connection = db_server.connect()
     run(connection, "CREATE TABLE spoqplus.members (id INT PRIMARY KEY)", "CREATE TABLE spoqplus.logs (id INT)")
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     run(connection, "INSERT INTO spoqplus.members VALUES (1), (2), (3)")
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     for number in range(3):
         run(connection, f"INSERT INTO spoqplus.logs VALUES ({number})", "DELETE FROM spoqplus.logs")
-        archive(site.settings, site.connections, db_server)
+        site.archive()
     run(connection, "DELETE FROM spoqplus.members WHERE id = 1", "DELETE FROM spoqplus.members")
-    archive(site.settings, site.connections, db_server)
+    site.archive()
 
     found, effort = search(site, "spoqplus.members", "delete")
     assert [rows for _, _, rows in told(found)] == [2, 1], "newest first"

@@ -1,7 +1,5 @@
 """Incremental sets: which logs they are made of, and every way in which their chain can be broken."""
 
-import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -9,27 +7,16 @@ import pytest
 
 from spoqplus_backup.cli import main
 from spoqplus_backup.core.archive.incremental import PublishedIncremental, publish_incremental
-from spoqplus_backup.core.crypto import sign
 from spoqplus_backup.core.errors import IntegrityError, PermanentError
-from spoqplus_backup.core.manifest import BinlogSegment, Manifest
+from spoqplus_backup.core.manifest import Manifest
 from spoqplus_backup.core.publish import publish as publish_full
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
+from support.archive import folder, rewrite
 from support.backups import Site, make_site
-from support.production import ProductionServer, production
+from support.production import ProductionServer
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module", params=["mariadb", "mysql"])
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProductionServer]:
-    yield from production(tmp_path_factory.mktemp(request.param), request.param)
-
-
-@pytest.fixture
-def db(running: ProductionServer) -> ProductionServer:
-    running.renew()
-    return running
 
 
 @pytest.fixture
@@ -58,10 +45,6 @@ def manifest(site: Site, name: str | None) -> Manifest:
 
 def names(found: Manifest) -> list[str]:
     return [ref.key.rpartition("/")[2].lstrip("binlog.0") for ref in found.binlogs]
-
-
-def folder(site: Site, repository: str) -> Path:
-    return Path(site.settings.repository(repository).root.removeprefix("file://"))
 
 
 def test_a_set_leads_from_the_full_backups_own_coordinates_to_now(db: ProductionServer, site: Site) -> None:
@@ -191,23 +174,12 @@ def test_a_log_that_is_damaged_in_one_repository_is_named(db: ProductionServer, 
         publish(site)
 
 
-def rewrite(site: Site, name: str, **fields: object) -> None:
-    """Replace a sidecar by another one, with a good signature: what only who has the key can do."""
-    key = site.settings.signing.private_key_file
-    assert key is not None
-    for repository in ("near", "far"):
-        path = folder(site, repository) / "binlog/1/000001" / f"{name}.json"
-        changed = BinlogSegment.model_validate(json.loads(path.read_bytes()) | fields).to_json()
-        path.write_bytes(changed)
-        path.with_name(f"{name}.json.sig").write_bytes(sign(changed, key))
-
-
 def test_a_sidecar_that_was_replaced_breaks_the_chain_of_hashes(db: ProductionServer, site: Site) -> None:
     site.back_up()
     for _ in range(2):
         db.write()
         site.archive()
-    rewrite(site, "binlog.000001", transactions=0)
+    rewrite(site, "binlog.000001", ("near", "far"), transactions=0)
     with pytest.raises(IntegrityError, match=r"binlog\.000002 does not follow .*binlog\.000001"):
         publish(site)
 
@@ -216,7 +188,7 @@ def test_a_log_of_an_earlier_set_that_was_replaced_is_no_ground_for_the_next(db:
     site.back_up()
     db.write()
     publish(site)
-    rewrite(site, "binlog.000001", transactions=0)
+    rewrite(site, "binlog.000001", ("near", "far"), transactions=0)
     db.write()
     with pytest.raises(IntegrityError, match="does not follow"):
         publish(site)

@@ -1,6 +1,5 @@
 """A restore to a point: everything before it is there, nothing behind it, on both vendors' real servers."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,11 @@ from spoqplus_backup.core.recovery import restore as recovery
 from spoqplus_backup.core.recovery import roll_forward
 from spoqplus_backup.core.recovery.plan import restore_directory
 from spoqplus_backup.core.run import BackupRun
-from support.archive import archive, log_names, rotate
-from support.backups import PRODUCTION, TEST, Site, make_site
-from support.servers import rows
+from support.archive import log_names, rotate
+from support.backups import Site, make_site
+from support.servers import OPTIONS, programs, rows, run
 
 pytestmark = pytest.mark.integration
-
-
-def run(server: SandboxServer, *statements: str) -> None:
-    connection = server.connect()
-    for statement in statements:
-        rows(connection, statement)
-    connection.close()
 
 
 def transactions(server: SandboxServer, number: int) -> list[Transaction]:
@@ -88,7 +80,7 @@ def apply(site: Site, **params: Any) -> Any:
 def test_everything_but_the_bad_statement(site: Site, db_server: SandboxServer, restore_target: SandboxServer) -> None:
     before = state(db_server, "spoqplus", "later")
     run(db_server, "DELETE FROM spoqplus.members", "INSERT INTO spoqplus.members VALUES (99, 'too late')")
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     bad = transactions(db_server, 1)[-2]
     for _ in range(2):  # a second time over what the first one left
         plan, summary = apply(site, before_gtid=str(bad.gtid))
@@ -102,8 +94,6 @@ def test_everything_but_the_bad_statement(site: Site, db_server: SandboxServer, 
 
 
 def test_to_the_end_with_a_log_of_a_server_that_was_killed(tmp_path: Path, restore_target: SandboxServer) -> None:
-    from support.servers import OPTIONS, programs
-
     directory = tmp_path / "server"
     flavour = restore_target.flavour
     server = SandboxServer.start(directory, programs(flavour), options=OPTIONS, memory_mib=128)
@@ -117,7 +107,7 @@ def test_to_the_end_with_a_log_of_a_server_that_was_killed(tmp_path: Path, resto
             file.write(b"\0" * 3)  # it died while it wrote
         server = SandboxServer.start(directory, programs(flavour), options=OPTIONS, memory_mib=128)
         run(server, "INSERT INTO spoqplus.t VALUES (2)")
-        archive(site.settings, site.connections, server)
+        site.archive()
         last = transactions(server, 1)[-1]
         apply(site, to_gtid=str(last.gtid))
         assert differences(state(server), state(restore_target)) == []
@@ -129,7 +119,7 @@ def test_what_breaks_is_refused_before_the_first_statement(
     site: Site, db_server: SandboxServer, restore_target: SandboxServer
 ) -> None:
     run(db_server, "FLUSH BINARY LOGS", "INSERT INTO spoqplus.quiet VALUES (3)")
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     last = transactions(db_server, 2)[-1]
     root = Path(site.settings.repositories[0].root.removeprefix("file://"))
     plan = site.plan(to_gtid=str(last.gtid))
@@ -155,7 +145,7 @@ def test_what_breaks_is_refused_before_the_first_statement(
 def test_a_replay_is_done_once_for_each_load(
     site: Site, db_server: SandboxServer, restore_target: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     last = transactions(db_server, 1)[-1]
     plan = site.plan(to_gtid=str(last.gtid))
     recovery.fetch(site.settings, site.connections, plan)
@@ -189,7 +179,7 @@ def test_a_replay_is_done_once_for_each_load(
 def test_a_lost_row_of_a_table_that_no_log_touched_is_found(
     site: Site, db_server: SandboxServer, restore_target: SandboxServer
 ) -> None:
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     plan = site.plan(to_gtid=str(transactions(db_server, 1)[-1].gtid))
     recovery.fetch(site.settings, site.connections, plan)
     recovery.load_set(site.settings, site.connections, plan, 1)
@@ -204,11 +194,11 @@ def test_what_the_logs_make_anew_on_production_is_in_the_plan_and_saved(site: Si
 
     before = state(db_server, "spoqplus", "later")
     run(db_server, "INSERT INTO later.t VALUES (2)")
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     bad = transactions(db_server, 1)[-1]
     plan = site.plan(environment="production", before_gtid=str(bad.gtid))
     assert plan.may_drop == ("later",)
-    assert any("The backup has no later" in warning for warning in plan.warnings)
+    assert any("The backup has no later" in warning.words for warning in plan.warnings)
     report = recovery.safety_preflight(site.settings, site.connections, plan, "r/1", datetime.now(timezone.utc))
     assert report is not None
     run_ = BackupRun(site.settings, site.connections, "safety", report.set_id, "r/1")
@@ -248,11 +238,7 @@ def test_parameters_that_are_wrong(mariadb_server: SandboxServer, tmp_path: Path
 @pytest.fixture
 def command_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """The site as the command line finds it."""
-    monkeypatch.setenv("SPOQPLUS_BACKUP_CONFIG", str(site.settings.source))
-    for name in (PRODUCTION, TEST):
-        record = site.connections.record(name)
-        fields = {"conn_type": "mysql", "login": record.login, "password": record.password, "extra": dict(record.extra)}
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+    site.export(monkeypatch)
     return site
 
 
@@ -264,7 +250,7 @@ def test_from_the_shell(
 ) -> None:
     before = state(db_server, "spoqplus", "later")
     run(db_server, "DELETE FROM spoqplus.members", "INSERT INTO spoqplus.members VALUES (99, 'too late')")
-    archive(command_line.settings, command_line.connections, db_server)
+    command_line.archive()
 
     assert main(["windows"]) == 0
     assert "daily/" in capsys.readouterr().out

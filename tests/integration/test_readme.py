@@ -14,9 +14,8 @@ from spoqplus_backup.core.crypto import OpensslScheme
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from spoqplus_backup.core.recovery.plan import RestoreRequest
+from spoqplus_backup.core.recovery.request import RestoreRequest
 from support import hard_data, servers
-from support.archive import archive
 from support.backups import PRODUCTION, TEST, Site, make_site
 from support.servers import rows
 
@@ -198,7 +197,7 @@ def test_a_backup_is_rolled_forward_by_hand(
     somebody = person(site, restore_target, tmp_path / "home")
     for number in (2, 3):
         rows(db_server.connect(), f"INSERT INTO spoqplus.payments VALUES ({number}, '나중')")
-        archive(site.settings, site.connections, db_server)
+        site.archive()
     before = snapshot(db_server.connect(), ["spoqplus"], accounts=False)
 
     (folder,) = (somebody.folder.parents[1] / "binlog").glob("*/*")

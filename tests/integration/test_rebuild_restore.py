@@ -1,6 +1,9 @@
 """A lost server is made anew from backup and logs, its own last log included, and put back when that fails."""
 
 import dataclasses
+import io
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +13,12 @@ from typing import Any, cast
 import pytest
 
 from compare import differences, snapshot
+from spoqplus_backup.cli import main
 from spoqplus_backup.core.connections import DatabaseLogin, database_login
 from spoqplus_backup.core.errors import BackupError, PermanentError, SettingsError
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql import server
+from spoqplus_backup.core.mysql.binlog_events import MAGIC, Kind, unpack_header
 from spoqplus_backup.core.mysql.binlog_transactions import Transactions
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.process import ProcessError
@@ -145,7 +150,7 @@ def test_a_server_that_died_is_there_again_up_to_its_last_transaction(lost: Lost
         file.write(b"\0" * 3)  # it died while it wrote
     plan, applied = lost.restore()
     assert "not running" in plan.target
-    assert any("does not answer" in warning for warning in plan.warnings)
+    assert any("does not answer" in warning.words for warning in plan.warnings)
     assert differences(before, lost.state()) == []
     assert applied.detail["own_logs"].endswith(last.name)
     assert not any("before-" in path.name for path in lost.service.data.parent.iterdir())
@@ -225,6 +230,88 @@ def test_chosen_databases_are_replayed_by_mysqlbinlog(lost: Lost, monkeypatch: p
     assert lost.run("SHOW DATABASES LIKE 'later'") == []
 
 
+def shell(*arguments: str) -> int:
+    return main(["restore", "--environment", "production", *arguments])
+
+
+def run_of(shown: str) -> str:
+    return shown.partition("--put-back ")[2].split()[0]
+
+
+def test_from_the_shell(lost: Lost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    lost.site.export(monkeypatch)
+    before = lost.state()
+    lost.service.kill()
+    with monkeypatch.context() as patch:
+        patch.setattr("spoqplus_backup.cli.roll_forward", interrupts)
+        assert shell("--rebuild", "--yes") == 130
+    with pytest.raises(BackupError):
+        lost.run("SELECT 1")
+    run = run_of(capsys.readouterr().out)
+    assert shell("--resume", run, "--yes") == 0
+    assert differences(before, lost.state()) == []
+    shown = capsys.readouterr().out
+    assert "start_service: " in shown
+    assert "own_logs binlog." in shown
+    assert shell("--put-back", run) == 1, "it is verified and the old directory is gone"
+    assert "there is nothing to put back" in capsys.readouterr().err
+    assert differences(before, lost.state()) == []
+
+
+@pytest.mark.parametrize("lost", ["mariadb"], indirect=True)
+def test_from_the_shell_it_is_put_back(
+    lost: Lost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost.site.export(monkeypatch)
+    before = lost.state()
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+    assert shell("--rebuild") == 1
+    assert "Nothing was changed." in capsys.readouterr().out
+    assert differences(before, lost.state()) == []
+    configuration = lost.service.folder / "my.cnf"
+    good = configuration.read_text()
+    configuration.write_text(good + "no-such-option=1\n")  # the new server can't start
+    assert shell("--rebuild", "--yes") == 1
+    shown = capsys.readouterr()
+    assert "Installation of system tables failed" in shown.err
+    with pytest.raises(BackupError):
+        lost.run("SELECT 1")
+    configuration.write_text(good)
+    for _ in range(2):
+        assert shell("--put-back", run_of(shown.out)) == 0
+        assert differences(before, lost.state()) == []
+    assert shell("--resume", run_of(shown.out), "--yes") == 0, "tried once more after all"
+    assert differences(before, lost.state()) == []
+
+
+@pytest.mark.parametrize("lost", ["mariadb"], indirect=True)
+def test_the_lost_server_s_own_logs_may_be_encrypted(lost: Lost, tmp_path: Path) -> None:
+    plan = lost.plan()
+    lost.step(place.rebuild_server, plan)
+    lost.step(recovery.load_set, plan, 1)
+    record = place.rebuild_job(lost.site.settings, lost.site.connections, plan).record
+    assert record is not None
+    (last, *_) = sorted(record.old.glob("binlog.0*"))[-2:]
+    content = last.read_bytes()
+    first_end = len(MAGIC) + unpack_header(content[len(MAGIC) :])[3]
+    started = struct.pack("<IBIIIH", 0, Kind.START_ENCRYPTION, 1, 40, first_end + 40, 0) + bytes(17)
+    body = started + struct.pack("<I", zlib.crc32(started))
+    last.write_bytes(content[:first_end] + body + b"\x17" * 500)
+    with pytest.raises(PermanentError, match=rf"{last.name} is encrypted by its server.*log_directory"):
+        lost.step(recovery.roll_forward, plan)
+    last.write_bytes(b"\xfdbin" + b"\x17" * 500)  # as MySQL does it
+    with pytest.raises(PermanentError, match=rf"{last.name} is encrypted by its server"):
+        lost.step(recovery.roll_forward, plan)
+    (tmp_path / "none").mkdir()
+    target = lost.site.settings.restore.rebuild["production"].model_copy(update={"log_directory": tmp_path / "none"})
+    restore = lost.site.settings.restore.model_copy(update={"rebuild": {"production": target}})
+    lost.site.settings = lost.site.settings.model_copy(update={"restore": restore})
+    lost.step(recovery.roll_forward, plan)
+    lost.step(recovery.verify_restored, plan)
+    lost.step(place.start_rebuilt, plan)
+    assert lost.run("SELECT id FROM spoqplus.t ORDER BY id") == [(1,), (2,)]
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [
@@ -240,6 +327,10 @@ def test_what_a_rebuild_does_not_go_with(
     site = make_site(tmp_path, mariadb_server)
     with pytest.raises(SettingsError, match=words):
         site.plan(**({"environment": "production"} | params), rebuild=True)
+
+
+def interrupts(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def fails(*_: Any, **__: Any) -> None:

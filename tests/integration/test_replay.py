@@ -18,16 +18,14 @@ from spoqplus_backup.core.recovery.replay import Options, Replay, ReplayResult, 
 from support import servers
 from support.logs import (
     FIRST_OFFSET,
-    client_directory,
     content,
     count_up,
     counted,
-    login,
     take_logs,
     transactions,
     write_everything,
 )
-from support.servers import rows
+from support.servers import client_directory, login, rows, run
 
 pytestmark = pytest.mark.integration
 
@@ -37,15 +35,6 @@ KEY = "test"
 def apply(job: Replay, target: SandboxServer, **options: Any) -> ReplayResult:
     chosen = Options(**({"key": KEY} | options))
     return replay(job, login(target), target.flavour, client_directory(target.flavour), chosen)
-
-
-def run(server: SandboxServer, *statements: str) -> list[tuple[Any, ...]]:
-    connection = server.connect()
-    found: list[tuple[Any, ...]] = []
-    for statement in statements:
-        found = rows(connection, statement)
-    connection.close()
-    return found
 
 
 def own_gtids(source: SandboxServer, target: SandboxServer) -> None:
@@ -347,3 +336,83 @@ def test_the_targets_replicas_see_what_it_sees(
     result = apply(Replay(again, FIRST_OFFSET), db_server)
     assert f"notes: CREATE DATABASE ({transactions(again[0])[0].gtid}" in result.skipped[0]
     assert compare.differences(before, content(db_server)) == []
+
+
+ACCOUNTS = (
+    "ALTER USER gone IDENTIFIED BY 'the secret'",
+    "GRANT SELECT ON app.* TO gone",
+    "REVOKE SELECT ON app.* FROM gone",
+    "DROP USER gone",
+    "REVOKE SELECT ON app.* FROM there",
+)
+
+
+@pytest.mark.parametrize("gtids", ["kept", "own"])
+def test_accounts_that_were_restored_as_of_a_later_moment_do_not_stop_it(
+    db_server: SandboxServer, restore_target: SandboxServer, tmp_path: Path, gtids: str
+) -> None:
+    run(db_server, "CREATE USER gone", "CREATE USER there", "CREATE DATABASE app", "CREATE TABLE app.t (a INT)")
+    run(db_server, "GRANT SELECT ON app.* TO there")
+    before = len(transactions(take_logs(db_server, tmp_path / "logs")[0]))
+    for number, statement in enumerate(ACCOUNTS):
+        run(db_server, f"INSERT INTO app.t VALUES ({number})", statement)
+    run(db_server, "INSERT INTO app.t VALUES (99)")
+    logs = take_logs(db_server, tmp_path / "logs")
+    if gtids == "own":
+        own_gtids(db_server, restore_target)
+    run(restore_target, "CREATE DATABASE app", "CREATE TABLE app.t (a INT)", "CREATE USER there")
+    job = Replay(logs[1:], FIRST_OFFSET)
+    assert before
+    result = apply(job, restore_target)
+    assert compare.differences(content(db_server), content(restore_target)) == []
+    assert result.left_out >= 3
+    assert (result.transactions, len(transactions(logs[1]))) == (11 - result.left_out, 11)
+    assert [line.partition(" ")[0] for line in result.skipped] == ["accounts:"] * result.left_out
+    assert "the secret" not in str(result)
+    assert servers.accounts(restore_target.connect()) == servers.accounts(db_server.connect())
+    again = apply(job, restore_target)
+    assert again.transactions == 0
+
+
+def test_a_replay_that_hangs_is_ended_and_goes_on_when_it_is_called_again(
+    db_server: SandboxServer, tmp_path: Path
+) -> None:
+    count_up(db_server, 2000)
+    logs = take_logs(db_server, tmp_path / "logs")
+    programs = servers.programs(db_server.flavour)
+    with SandboxServer.start(tmp_path / "target", programs, options=servers.OPTIONS, memory_mib=64) as target:
+        stopper = threading.Thread(target=_stop_client, args=(target,))
+        stopper.start()
+        with pytest.raises(process.ProcessError, match="made no progress for . s and was ended .its session at the"):
+            apply(Replay(logs, FIRST_OFFSET), target, stall_seconds=2)
+        stopper.join()
+        apply(Replay(logs, FIRST_OFFSET), target)
+        assert counted(target) == 2000
+
+
+def _stop_client(target: SandboxServer) -> None:
+    connection = target.connect()
+    query = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'app' AND TABLE_NAME = 'plain'"
+    servers.wait_until(lambda: rows(connection, query) == [(1,)], 30, "the replay to begin")
+    (child,) = [child for child in list(process._running) if child.name == "mysql"]
+    os.kill(child.pid, signal.SIGSTOP)
+    servers.wait_until(lambda: child.stderr is not None and not servers.is_alive(child.pid), 60, "its end")
+
+
+def test_a_statement_that_takes_long_is_no_stall_and_one_that_waits_for_a_lock_is_ended(
+    db_server: SandboxServer, restore_target: SandboxServer, tmp_path: Path
+) -> None:
+    run(db_server, "CREATE DATABASE app", "CREATE TABLE app.t (a INT)")
+    run(db_server, "SET SESSION binlog_format = STATEMENT", "INSERT INTO app.t SELECT SLEEP(5)")
+    run(db_server, "ALTER TABLE app.t ADD COLUMN b INT")
+    logs = take_logs(db_server, tmp_path / "logs")
+    apply(Replay(logs, FIRST_OFFSET, transactions(logs[0])[2].end), restore_target, stall_seconds=2)
+    assert run(restore_target, "SELECT a FROM app.t") == [(0,)]
+    holder = restore_target.connect(autocommit=False)
+    rows(holder, "SELECT * FROM app.t")
+    with pytest.raises(BackupError, match="Lock wait timeout exceeded") as caught:
+        apply(Replay(logs, FIRST_OFFSET), restore_target, stall_seconds=2)
+    assert not isinstance(caught.value, PermanentError)
+    holder.close()
+    apply(Replay(logs, FIRST_OFFSET), restore_target)
+    assert run(restore_target, "SELECT a, b FROM app.t") == [(0, None)]

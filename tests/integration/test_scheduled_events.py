@@ -10,23 +10,13 @@ from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.process import ProcessError
 from spoqplus_backup.core.recovery import replay, scheduled_events
 from spoqplus_backup.core.recovery import restore as recovery
-from support.archive import archive
 from support.backups import make_site
-from support.servers import rows, wait_until
+from support.servers import rows, run, wait_until
 
 pytestmark = pytest.mark.integration
 
 OFTEN = "ON SCHEDULE EVERY 1 SECOND"
 LATER = "ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01'"
-
-
-def run(server: SandboxServer, *statements: str) -> list[tuple[Any, ...]]:
-    connection = server.connect()
-    found: list[tuple[Any, ...]] = []
-    for statement in statements:
-        found = rows(connection, statement)
-    connection.close()
-    return found
 
 
 def state(server: SandboxServer) -> Any:
@@ -72,7 +62,7 @@ def test_no_event_runs_before_the_replay_is_complete(
         f"CREATE DEFINER = nobody@`10.%` EVENT other {LATER} DO DELETE FROM spoqplus.ticks",
         "INSERT INTO t VALUES (2)",
     )
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     wanted = state(db_server)
     run(restore_target, "SET GLOBAL event_scheduler = ON")
     try:

@@ -15,18 +15,9 @@ from spoqplus_backup.core.recovery.single_tables import compare_with_now, copy_o
 from spoqplus_backup.plan_text import differences_markdown
 from support import servers
 from support.backups import make_site
-from support.servers import rows
+from support.servers import run
 
 pytestmark = pytest.mark.integration
-
-
-def run(server: SandboxServer, *statements: str) -> list[tuple[Any, ...]]:
-    connection = server.connect()
-    found: list[tuple[Any, ...]] = []
-    for statement in statements:
-        found = rows(connection, statement)
-    connection.close()
-    return found
 
 
 def state(server: SandboxServer, database: str) -> Any:

@@ -1,5 +1,6 @@
 """A wished point in time becomes logs and exact offsets: on both vendors' real servers and their real logs."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from spoqplus_backup.core.archive.gaps import begin_unlogged, end_unlogged
 from spoqplus_backup.core.errors import IntegrityError, PermanentError, SettingsError
-from spoqplus_backup.core.manifest import Gap
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transactions
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
@@ -16,9 +17,9 @@ from spoqplus_backup.core.recovery.target import PARAMETERS, OutsideError, Plann
 from spoqplus_backup.core.recovery.windows import Window, fulls, unreachable, windows
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
-from support.archive import archive, log_names, rotate
+from support.archive import log_names, reset, rewrite, rotate
 from support.backups import Site, make_site
-from support.servers import empty, rows, wait_until
+from support.servers import empty, next_second, rows
 
 pytestmark = pytest.mark.integration
 
@@ -42,15 +43,9 @@ def site(db_server: SandboxServer, tmp_path: Path) -> Iterator[Site]:
         next_second()
         insert(db_server, first, 3)
         rotate(db_server)
-    archive(made.settings, made.connections, db_server, close=False)
+    made.archive()
     yield made
     shutil.rmtree(tmp_path / "staging", ignore_errors=True)
-
-
-def next_second() -> None:
-    """MariaDB's events know whole seconds."""
-    second = datetime.now(timezone.utc).second
-    wait_until(lambda: datetime.now(timezone.utc).second != second, 2, "the next second")
 
 
 def transactions(server: SandboxServer, name: str) -> list[Transaction]:
@@ -139,7 +134,7 @@ def test_the_newest_backup_whose_window_holds_the_target(site: Site, db_server: 
     next_second()
     new = site.back_up().set
     insert(db_server, 41)
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     last = transactions(db_server, log_names(db_server)[3])[-1]
     catalog, logs = opened(site)
     directory = site.settings.staging.directory / "plan"
@@ -176,24 +171,56 @@ def test_targets_outside_are_refused_with_every_window(site: Site, db_server: Sa
 
 def test_nothing_is_reached_across_a_gap(site: Site, db_server: SandboxServer) -> None:
     (old,) = reachable(site)
-    reset = "RESET MASTER" if db_server.flavour == "mariadb" else "RESET BINARY LOGS AND GTIDS"
-    rows(db_server.connect(), reset)
+    reset(db_server)
     insert(db_server, 50)
     next_second()
     new = site.back_up().set
     next_second()
     insert(db_server, 60, 2)
-    gap = Gap(reason="reset", after="binlog.000003", words="the server's logs were reset")
-    archive(site.settings, site.connections, db_server, "000002", gap=gap)
+    gap = site.archive().gap
+    assert gap is not None
+    assert (gap.reason, gap.after) == ("reset", "binlog.000003")
     after, before = reachable(site)
     assert (after.backup, after.timeline, before.backup) == (new, "000002", old.backup)
     assert (before.end, before.problem) == (old.end, gap.words)
     (stretch,) = unreachable([after, before])
     assert (stretch.start, stretch.end, stretch.reason) == (old.end, after.start, gap.words)
     lost = old.end + (after.start - old.end) / 2
-    with pytest.raises(PermanentError, match=f"Can't be reached: between .*{gap.words}"):
+    with pytest.raises(PermanentError, match=f"Can't be reached: between .*{re.escape(gap.words)}"):
         aim(site, "to_time", lost.isoformat())
     assert aim(site, "to_time", after.end.isoformat()).transactions == 2
+    assert aim(site, "to_time", old.end.isoformat()).timeline == "000001"
+
+
+def test_nothing_is_reached_across_a_restore_that_no_log_holds(site: Site, db_server: SandboxServer) -> None:
+    what = (site.settings, site.connections, "r", "The restore r of daily/20250101_030000")
+    (old,) = reachable(site)
+    next_second()
+    begin_unlogged(*what)
+    insert(db_server, 50)
+    inside = site.back_up().set
+    insert(db_server, 51)
+    end_unlogged(*what)
+    next_second()
+    new = site.back_up().set
+    next_second()
+    insert(db_server, 60, 2)
+    gap = site.archive().gap
+    assert gap is not None
+    found = {window.backup: window for window in reachable(site)}
+    assert list(found) == [new, inside, old.backup]
+    assert (found[inside].has_logs, found[inside].end) == (False, found[inside].start)
+    assert f"No log leads on from {inside}" in str(found[inside].problem)
+    assert found[old.backup].end >= old.end
+    stretches = unreachable(list(found.values()))
+    assert [(one.start, one.end) for one in stretches] == [
+        (found[old.backup].end, found[inside].start),
+        (found[inside].start, found[new].start),
+    ]
+    lost = found[inside].start + (found[new].start - found[inside].start) / 2
+    with pytest.raises(PermanentError, match="Can't be reached: between .* The restore r of"):
+        aim(site, "to_time", lost.isoformat())
+    assert aim(site, "to_time", found[new].end.isoformat()).transactions == 2
     assert aim(site, "to_time", old.end.isoformat()).timeline == "000001"
 
 
@@ -230,12 +257,7 @@ def test_a_truncated_log_is_refused(site: Site, db_server: SandboxServer) -> Non
 
 def test_a_log_that_was_replaced_by_another_signed_one_is_refused(site: Site, db_server: SandboxServer) -> None:
     (window,) = reachable(site)
-    name = log_names(db_server)[1]
-    for path in binlog_folder(site).glob(f"{name}.*"):
-        path.unlink()
-    archive(
-        site.settings, site.connections, db_server, close=False
-    )  # the hole is filled, but not by what the next one was archived after
+    rewrite(site, log_names(db_server)[1], ["local"], archived_at=datetime.now(timezone.utc))
     with pytest.raises(IntegrityError, match="was not archived after"):
         aim(site, "to_time", window.end.isoformat())
 
@@ -251,7 +273,7 @@ def test_a_clock_that_jumps_is_told_and_the_log_s_order_counts(mariadb_server: S
     for number, ahead in enumerate((10, 100, 20, 30, 200)):
         rows(connection, f"SET TIMESTAMP = {now + ahead}")
         rows(connection, f"INSERT INTO spoqplus.t VALUES ({number})")
-    archive(site.settings, site.connections, mariadb_server)
+    site.archive()
     past = transactions(mariadb_server, log_names(mariadb_server)[0])[-5:]
     found = aim(site, "to_time", datetime.fromtimestamp(now + 50, timezone.utc).isoformat())
     assert (found.transactions, found.stop, found.back_seconds) == (1, past[1].start, 0)
@@ -271,7 +293,7 @@ def test_a_server_and_a_site_whose_clocks_are_changed_for_summer(mariadb_server:
     for number in range(4):
         rows(connection, f"SET TIMESTAMP = {int(summer.timestamp()) + 1800 * number}")
         rows(connection, f"INSERT INTO spoqplus.t VALUES ({number})")
-    archive(site.settings, site.connections, mariadb_server)
+    site.archive()
     (window,) = reachable(site)
     assert window.end == summer + timedelta(minutes=90)
     assert aim(site, "to_time", "2027-10-31T02:30:00+02:00").transactions == 1
@@ -286,7 +308,7 @@ def test_a_quiet_time_behind_the_last_transaction_can_be_reached(site: Site, db_
     for _ in range(2):
         next_second()
     rotate(db_server)
-    archive(site.settings, site.connections, db_server, close=False)
+    site.archive()
     (window,) = reachable(site)
     last = transactions(db_server, log_names(db_server)[3])[-1]
     assert window.end > last.at, "the log was closed later, and nothing was written until then"
@@ -302,7 +324,7 @@ def test_a_server_of_another_zone(site: Site, db_server: SandboxServer) -> None:
         insert(db_server, 81, 1)
     finally:
         rows(db_server.connect(), "SET GLOBAL time_zone = 'SYSTEM'")
-    archive(site.settings, site.connections, db_server)
+    site.archive()
     one, two = transactions(db_server, log_names(db_server)[3])
     assert abs(one.at - datetime.now(timezone.utc)) < timedelta(minutes=5)
     assert aim(site, "to_time", one.at.isoformat()).stop == two.start

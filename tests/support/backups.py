@@ -1,11 +1,13 @@
 """A site on throw-away servers, and its backups and restores made stage by stage, as the DAGs make them."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from spoqplus_backup.core import stages
@@ -18,11 +20,13 @@ from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.preflight import preflight
 from spoqplus_backup.core.publish import Published, publish
 from spoqplus_backup.core.recovery import restore as recovery
-from spoqplus_backup.core.recovery.plan import RestorePlan, make_plan, validate_request
+from spoqplus_backup.core.recovery.plan import RestorePlan
+from spoqplus_backup.core.recovery.planning import make_plan
+from spoqplus_backup.core.recovery.request import validate_request
 from spoqplus_backup.core.run import BackupRun
 from spoqplus_backup.core.settings import Settings, load_settings
 from support.keys import age_pair, signing_pair
-from support.servers import MYSQL_DIRECTORY
+from support.servers import client_directory
 
 ARCHIVE_STAGES: dict[str, Callable[[Settings, Connections], ArchiveSummary]] = {
     "rotate": archive.rotate,
@@ -61,6 +65,14 @@ class Site:
     settings: Settings
     connections: TestConnections
     runs: int = 0
+
+    def export(self, environment: pytest.MonkeyPatch) -> None:
+        """Let the command line find the site's file and its connections."""
+        environment.setenv("SPOQPLUS_BACKUP_CONFIG", str(self.settings.source))
+        for name, record in self.connections.records.items():
+            fields = {"conn_type": "mysql", "login": record.login, "password": record.password}
+            content = json.dumps(fields | {"extra": dict(record.extra)})
+            environment.setenv(f"AIRFLOW_CONN_{name.upper()}", content)
 
     def start(self, cadence: str = "daily", run_id: str | None = None, **options: Any) -> BackupRun:
         """Preflight: the run of a new set."""
@@ -114,9 +126,10 @@ def make_site(directory: Path, production: SandboxServer, test: SandboxServer | 
     directory.mkdir(parents=True, exist_ok=True)
     first, second = age_pair(directory, "first"), age_pair(directory, "second")
     signing = signing_pair(directory)
+    clients = client_directory(production.flavour)
     content: dict[str, Any] = {
         "site": "spoqplus",
-        "database": {"client_directory": str(MYSQL_DIRECTORY / "bin") if production.flavour == "mysql" else None},
+        "database": {"client_directory": str(clients) if clients else None},
         "components": [],
         "staging": {"directory": str(directory / "staging")},
         "repositories": [{"name": "local", "root": f"file://{directory}/repository"}],

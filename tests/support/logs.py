@@ -5,21 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import compare
-from spoqplus_backup.core.connections import DatabaseLogin
-from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transactions
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from support.servers import MYSQL_DIRECTORY, databases, rows
+from support.servers import databases, rows
 
 FIRST_OFFSET = 4
-
-
-def login(server: SandboxServer) -> DatabaseLogin:
-    return DatabaseLogin(host=None, user="root", password="", socket=str(server.socket))
-
-
-def client_directory(flavour: Flavour) -> Path | None:
-    return MYSQL_DIRECTORY / "bin" if flavour == "mysql" else None
 
 
 def take_logs(server: SandboxServer, folder: Path) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from support.servers import OPTIONS, programs, rows, wait_until
+from support.servers import OPTIONS, programs, run, wait_until
 
 
 class ProductionServer:
@@ -25,14 +25,7 @@ class ProductionServer:
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements as root; the rows of the last."""
-        connection = self.server.connect()
-        try:
-            found: list[tuple[Any, ...]] = []
-            for statement in statements:
-                found = list(rows(connection, statement))
-            return found
-        finally:
-            connection.close()
+        return run(self.server, *statements)
 
     def write(self, transactions: int = 1) -> None:
         """Commit so many transactions to ledger.entries."""

@@ -4,16 +4,17 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from compare import SYSTEM_USERS, quoted, rows
+from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer, ServerPrograms
 
 PROJECT = Path(__file__).resolve().parents[2]
 MYSQL_DIRECTORY = Path(os.environ.get("SPOQPLUS_TEST_MYSQL_DIR", PROJECT / "build" / "mysql-9.7"))
-# A test's server need not survive a power cut.
 # Throw-away servers: nothing has to survive a power cut, and syncing is what their many small tables would wait for.
 OPTIONS = {"innodb-flush-log-at-trx-commit": "2", "sync-binlog": "0", "innodb-flush-method": "nosync"}
 SYSTEM_DATABASES = ("mysql", "information_schema", "performance_schema", "sys")
@@ -26,6 +27,28 @@ def programs(flavour: Flavour) -> ServerPrograms:
     if not (MYSQL_DIRECTORY / "bin" / "mysqld").exists():
         raise AssertionError(f"There is no MySQL 9.7 in {MYSQL_DIRECTORY}. Run: scripts/get-mysql.sh build/mysql-9.7")
     return ServerPrograms.mysql(MYSQL_DIRECTORY / "bin")
+
+
+def client_directory(flavour: Flavour) -> Path | None:
+    """Where a vendor's client programs are; None for those on PATH."""
+    return MYSQL_DIRECTORY / "bin" if flavour == "mysql" else None
+
+
+def login(server: SandboxServer) -> DatabaseLogin:
+    """How the core logs in at a sandbox, as root."""
+    return DatabaseLogin(host=None, user="root", password="", socket=str(server.socket))
+
+
+def run(server: SandboxServer, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements in one session of their own; the rows of the last one."""
+    connection = server.connect()
+    try:
+        found: list[tuple[Any, ...]] = []
+        for statement in statements:
+            found = rows(connection, statement)
+        return found
+    finally:
+        connection.close()
 
 
 def running(flavour: Flavour, directory: Path) -> Iterator[SandboxServer]:
@@ -70,6 +93,12 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def next_second() -> None:
+    """Wait for it: MariaDB's events, and when a log was begun, are known to the second."""
+    second = datetime.now(timezone.utc).second
+    wait_until(lambda: datetime.now(timezone.utc).second != second, 2, "the next second")
 
 
 def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:

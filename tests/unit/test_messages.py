@@ -1,10 +1,29 @@
 """The two languages say the same things."""
 
+import re
 import string
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from spoqplus_backup.messages import CATALOGUE, ENGLISH, KOREAN, component_label, duration, text
+from spoqplus_backup import messages
+from spoqplus_backup.core.manifest import Gap
+from spoqplus_backup.core.notice import notice
+from spoqplus_backup.messages import (
+    CATALOGUE,
+    ENGLISH,
+    GAPS,
+    KOREAN,
+    NOTICES,
+    component_label,
+    duration,
+    gap_text,
+    notice_text,
+    text,
+)
+
+CORE = Path(messages.__file__).parent / "core"
 
 
 def places(message: str) -> set[str]:
@@ -52,3 +71,29 @@ def test_a_component_of_the_site_keeps_its_own_name() -> None:
 )
 def test_durations_are_readable(seconds: float, korean: str, english: str) -> None:
     assert (duration("ko", seconds), duration("en", seconds)) == (korean, english)
+
+
+def test_every_notice_of_the_core_has_a_korean_form() -> None:
+    codes: dict[str, str] = {}
+    for path in CORE.rglob("*.py"):
+        source = path.read_text()
+        codes |= dict.fromkeys(re.findall(r'\bnotice\(\s*"([a-z_.]+)"', source), source)
+    assert codes.keys() == NOTICES.keys()
+    for code, source in codes.items():
+        assert all(f"{{{place}}}" in source for place in places(NOTICES[code])), code
+        assert any("가" <= letter <= "힣" for letter in NOTICES[code])
+
+
+def test_a_notice_is_said_in_the_site_s_language() -> None:
+    found = notice("plan.version", "The backup is of version {backup}, the target is {target}.", backup="9.7", target=8)
+    assert found.words == "The backup is of version 9.7, the target is 8."
+    assert notice_text("en", found.model_dump()) == found.words
+    assert notice_text("ko", found.model_dump()) == "백업의 버전은 9.7이고 대상 서버는 8입니다."
+    assert notice_text("ko", notice("of an older version", "Mind {what}.", what="it").model_dump()) == "Mind it."
+
+
+def test_every_reason_of_a_gap_has_a_korean_form() -> None:
+    assert GAPS.keys() == set(get_args(Gap.model_fields["reason"].annotation))
+    gap = Gap(reason="reset", words="The logs were reset.").model_dump()
+    assert gap_text("en", gap) == "The logs were reset."
+    assert gap_text("ko", gap).startswith("서버의 바이너리 로그가 초기화되었습니다. ")

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from spoqplus_backup.core.manifest import Part
-from spoqplus_backup.core.recovery.plan import PlannedComponent, RestorePlan, RestoreRequest
+from spoqplus_backup.core.notice import notice
+from spoqplus_backup.core.recovery.plan import PlannedComponent, RestorePlan
+from spoqplus_backup.core.recovery.request import RestoreRequest
 from spoqplus_backup.core.recovery.target import PlannedLog, PlannedReplay, Target
 from spoqplus_backup.core.recovery.windows import Window
 from spoqplus_backup.core.settings import Settings, load_settings
@@ -50,7 +52,7 @@ def planned(**fields: Any) -> RestorePlan:
             "objects": 9,
             "seconds": 185.0,
             "rto_seconds": 14400.0,
-            "warnings": ("There will be no safety backup.",),
+            "warnings": (notice("plan.no_safety_backup", "There will be no safety backup."),),
         }
         | fields
     )
@@ -78,7 +80,7 @@ def test_the_plan_in_korean(settings: Settings) -> None:
 
 #### 주의
 
-- There will be no safety backup."""
+- 안전 백업을 만들지 않습니다: 덮어쓴 내용은 되돌릴 수 없습니다."""
     )
 
 

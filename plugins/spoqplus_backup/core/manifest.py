@@ -124,13 +124,15 @@ class Gap(Model):
     """Why a timeline of binary logs begins: what is between it and the one before can't be restored by logs.
 
     `lost_from` is the time of the last archived transaction, `lost_until` that of the first one of the new timeline;
-    either is None where it is not known.
+    either is None where it is not known. `unlogged`: while the timeline goes on, the server is changed in ways that
+    its logs don't hold, so no log leads on from a full backup that was taken meanwhile.
     """
 
     reason: Literal["reset", "purged", "server", "history"]
     after: str | None = None
     lost_from: datetime | None = None
     lost_until: datetime | None = None
+    unlogged: bool = False
     words: str
 
 
@@ -164,6 +166,8 @@ class BinlogSegment(Model):
     latest_at: datetime | None = None
     gtids_before: str
     gtids_after: str
+    gtids_unlogged: str | None = None
+    """MySQL's: transactions that the server had executed and that are in no log; None where that was not asked."""
     previous: Previous | None = None
     """The log before it in the timeline and the SHA-256 of that log's sidecar; None for the first."""
     gap: Gap | None = None

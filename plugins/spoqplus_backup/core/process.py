@@ -164,6 +164,14 @@ class Child:
         """Wait until there is output to read, or its end; False when neither came in so many seconds."""
         return _readable(self.stdout.fileno(), seconds)
 
+    def wait_for_end(self, seconds: float) -> bool:
+        """Wait for the program's end; False when it did not come in so many seconds."""
+        try:
+            self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def signal_end(self) -> None:
         """Ask the program to end, without waiting for it."""
         if self._popen.poll() is None:
@@ -235,8 +243,11 @@ def output_of(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     stall_seconds: float | None = None,
+    talks: bool = False,
 ) -> bytes:
     """Run a program to its end and return what it printed; for small outputs only.
+
+    `talks`: it says on stdout what is wrong, so an error holds the end of that, too.
 
     Raises:
         ProcessError: a non-zero exit status, a signal, or silence for `stall_seconds`.
@@ -248,5 +259,11 @@ def output_of(
         buffer = memoryview(bytearray(1 << 16))
         while count := child.readinto(buffer, stall_seconds):
             out += buffer[:count]
-        child.finish()
+        try:
+            child.finish()
+        except ProcessError as error:
+            if not talks:
+                raise
+            said = out[-STDERR_TAIL_BYTES:].decode("utf-8", "replace")
+            raise ProcessError(error.program, error.reason, f"{error.stderr}{said}") from error
         return bytes(out)

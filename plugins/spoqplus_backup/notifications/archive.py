@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from spoqplus_backup.core.progress import human_bytes
-from spoqplus_backup.messages import duration, local_time, text
+from spoqplus_backup.messages import Language, duration, gap_text, local_time, notice_text, text
 from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header, section
 from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
 from spoqplus_backup.notifications.slack import Message
@@ -24,10 +24,10 @@ class Archived:
     verified: Mapping[str, Any] | None = None
     gap: Mapping[str, Any] | None = None
 
-    @property
-    def new_warnings(self) -> list[str]:
-        """Warnings that were not there at the last run."""
-        return list(self.verified["new_warnings"]) if self.verified else []
+    def warnings(self, language: Language, *, only_new: bool = False) -> list[str]:
+        """What puts the archive at risk; only what did not at the last run, when that is asked for."""
+        found = self.verified["new_warnings" if only_new else "warnings"] if self.verified else ()
+        return [notice_text(language, warning) for warning in found]
 
     @property
     def point(self) -> Mapping[str, Any] | None:
@@ -68,10 +68,8 @@ def archive_message(report: RunReport, archived: Archived, rpo_hours: float) -> 
         blocks.append(failure_block(report))
     if archived.point is not None:
         blocks.append(fields(_point_fields(report, archived.point, rpo_hours)))
-    if archived.new_warnings:
-        blocks.append(
-            bullets(text(report.language, "slack.warnings"), [escape(item) for item in archived.new_warnings])
-        )
+    if warnings := archived.warnings(report.language, only_new=True):
+        blocks.append(bullets(text(report.language, "slack.warnings"), [escape(item) for item in warnings]))
     blocks += [divider(), context(run_link(report))]
     return Message(text=title, blocks=blocks)
 
@@ -99,7 +97,7 @@ def incremental_message(
         pairs += _point_fields(report, point, rpo_hours)
     if pairs:
         blocks.append(fields(pairs))
-    if warnings := (published or {}).get("warnings"):
+    if published and (warnings := archived.warnings(language)):
         blocks.append(bullets(text(language, "slack.warnings"), [escape(item) for item in warnings]))
     blocks += [divider(), context(run_link(report))]
     name = published["set"] if published else None
@@ -141,7 +139,7 @@ def _gap_blocks(report: RunReport, archived: Archived) -> list[Block]:
     said = text(
         report.language,
         "slack.gap",
-        words=escape(archived.gap["words"]),
+        words=escape(gap_text(report.language, archived.gap)),
         lost_from=_time(report, archived.gap["lost_from"]),
         lost_until=_time(report, archived.gap["lost_until"]),
     )

@@ -8,7 +8,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk.exceptions import AirflowSkipException
 
 from spoqplus_backup.core.errors import PermanentError
-from spoqplus_backup.messages import local_time, text
+from spoqplus_backup.messages import gap_text, local_time, text
 from spoqplus_backup.operators.base import SiteOperator, log_summary, run_name
 from spoqplus_backup.sites import site
 
@@ -164,7 +164,8 @@ def gap_sentence(settings: "Settings", gap: "Gap") -> str:
         name: local_time(moment.isoformat(), settings.timezone) if moment else unknown
         for name, moment in (("lost_from", gap.lost_from), ("lost_until", gap.lost_until))
     }
-    return text(settings.language, "error.gap", words=gap.words, **times)
+    words = gap_text(settings.language, gap.model_dump())
+    return text(settings.language, "error.gap", words=words, **times)
 
 
 class PublishIncrementalOperator(SiteOperator):
@@ -190,6 +191,6 @@ class PublishIncrementalOperator(SiteOperator):
             connections,
             run_name(context),
             context["dag_run"].run_after,
-            tuple(verified.get("warnings", ())),
+            tuple(warning["words"] for warning in verified.get("warnings", ())),
         )
         return made.model_dump(mode="json")

@@ -58,10 +58,10 @@ class SiteOperator(BaseOperator):
         except (AirflowSkipException, DownstreamTasksSkipped):  # not errors
             raise
         except PermanentError as error:
-            _remember(context, error)
+            remember(context, error)
             raise AirflowFailException(str(error)) from error
         except (Exception, AirflowTaskTimeout) as error:
-            _remember(context, error)
+            remember(context, error)
             raise
 
     def on_kill(self) -> None:
@@ -69,7 +69,8 @@ class SiteOperator(BaseOperator):
         process.cancel_all()
 
 
-def _remember(context: "Context", error: BaseException) -> None:
+def remember(context: "Context", error: BaseException) -> None:
+    """Keep the first line of an error in XCom, where the notification finds it."""
     first_line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     context["ti"].xcom_push(key=ERROR_KEY, value=str(redact(first_line[:ERROR_CHARACTERS])))
 

@@ -150,7 +150,7 @@ class NotifyArchiveOperator(ArchiveNotifyOperator):
     def is_worth_telling(self, context: "Context", settings: "Settings", report: "RunReport") -> bool:
         archived = self.archived(context)
         late = archived.is_late(settings.objectives.rpo_hours)
-        if not report.succeeded or archived.gap or late or archived.new_warnings:
+        if not report.succeeded or archived.gap or late or archived.warnings(settings.language, only_new=True):
             return True
         log.info("%s", text(settings.language, "log.nothing_to_tell"))
         return False

@@ -7,18 +7,20 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.messages import text
-from spoqplus_backup.operators.base import SiteOperator, log_summary, run_name
+from spoqplus_backup.operators.base import SiteOperator, log_summary, remember, run_name
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest
+    from spoqplus_backup.core.recovery.plan import RestorePlan
+    from spoqplus_backup.core.recovery.request import RestoreRequest
     from spoqplus_backup.core.settings import Settings
     from spoqplus_backup.hooks import AirflowConnections
 
@@ -57,7 +59,8 @@ class PlanRestoreOperator(SiteOperator, SkipMixin):
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Plan. The result is pushed before the skipping, which ends the task."""
-        from spoqplus_backup.core.recovery.plan import make_plan, validate_request
+        from spoqplus_backup.core.recovery.planning import make_plan
+        from spoqplus_backup.core.recovery.request import validate_request
         from spoqplus_backup.plan_text import found_markdown, plan_markdown
 
         request = validate_request(settings, context["params"])
@@ -312,6 +315,19 @@ class AskPutBackOperator(HITLOperator):
             raise AirflowSkipException(text(settings.language, "log.no_rebuild"))
         tell_put_back(context, settings)
         return super().execute(context)
+
+    def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:
+        """The answer; when there was none in time, what state everything is left in: nothing is moved by itself."""
+        from spoqplus_backup.sites import site
+
+        try:
+            return super().execute_complete(context, event)
+        except HITLTimeoutError as error:
+            settings, run = site(self.site), run_name(context)
+            hours = f"{settings.restore.approval_hours:g}"
+            unanswered = PermanentError(text(settings.language, "error.not_answered", hours=hours, run=run))
+            remember(context, unanswered)
+            raise AirflowFailException(str(unanswered)) from error
 
 
 class PutBackOperator(SiteOperator):

@@ -102,7 +102,7 @@ def test_a_success_of_which_there_is_nothing_to_say_is_not_told(run: Any, slack:
     [
         (verified(3700), "archive is late"),
         (verified(3700), "1 h 1 min (objective 1 h)"),
-        (verified(new_warnings=["keeps <no> logs"]), "keeps &lt;no&gt; logs"),
+        (verified(new_warnings=[{"code": "x", "words": "keeps <no> logs", "values": {}}]), "keeps &lt;no&gt; logs"),
     ],
 )
 def test_what_is_worth_knowing_is_told(run: Any, slack: SlackSink, result: dict[str, Any], told: str) -> None:

@@ -4,10 +4,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from spoqplus_backup.core.errors import PermanentError
-from spoqplus_backup.core.recovery.plan import RestorePlan, RestoreRequest
-from spoqplus_backup.operators.restore import LoadOperator, PlanRestoreOperator
+from spoqplus_backup.core.recovery.plan import RestorePlan
+from spoqplus_backup.core.recovery.request import RestoreRequest
+from spoqplus_backup.operators.restore import AskPutBackOperator, LoadOperator, PlanRestoreOperator, PutBackOperator
 from spoqplus_backup.sites import site
 
 PLANNED_AT = datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)
@@ -135,3 +137,24 @@ def test_no_safety_backup_is_needed_when_it_was_unticked_or_nothing_is_overwritt
     answered(run)
     check(run, planned(safety_backup=False))
     check(run, planned().model_copy(update={"overwrites": ()}))
+
+
+def ask() -> AskPutBackOperator:
+    return AskPutBackOperator(task_id="after_failure", site="spoqplus", subject="?", options=["yes", "no"])
+
+
+def test_nobody_answers_and_it_is_said_that_nothing_was_moved_and_what_to_do(run: Any) -> None:
+    run.task_id = "after_failure"
+    timeout = {"error": "The timeout has passed", "error_type": "timeout"}
+    words = r"Nobody answered within 1 hours, so nothing was moved.*restore --put-back spoqplus_daily_backup/manual__"
+    with pytest.raises(AirflowFailException, match=words):
+        ask().execute_complete(run.context, timeout)
+    assert run.xcoms["after_failure", "error"].startswith("Nobody answered")
+
+
+@pytest.mark.parametrize("answer", [None, {"chosen_options": ["Leave it, I will clear the failed task"]}])
+def test_nothing_is_put_back_unless_a_person_chose_so(run: Any, answer: Any) -> None:
+    run.xcoms["after_failure", "return_value"] = answer
+    put_back = PutBackOperator(task_id="put_back", site="spoqplus", ask_task_id="after_failure")
+    with pytest.raises(AirflowSkipException):
+        put_back.execute(run.context)

@@ -1,7 +1,7 @@
 """What the archive has on the backup host's disk, shared by all runs and keyed by log: complete or absent.
 
     <staging>/<site>/binlog/
-        lock  rotation.json  listing.json  status.json  known.json  chainbreak.json
+        lock  rotation.json  listing.json  status.json  known.json  breaks.json  unlogged.json
         <server id>/<timeline>/timeline.json                 why the timeline was opened, and who was told of its gap
         <server id>/<timeline>/<log>/
             raw/<log>  raw/<log>.tables.json  fetched.json   written by fetch, the record last
@@ -23,6 +23,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from spoqplus_backup.core.manifest import BinlogSegment, Gap, Model, RecoveryPoint, Server, binlog_folder
+from spoqplus_backup.core.notice import Notice
 from spoqplus_backup.core.repository.binlogs import log_number
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import PARTIAL, locked, read_json, write_json
@@ -44,7 +45,7 @@ class Rotation(Model):
     checked_at: datetime
     up_to: str | None
     rotated: bool
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
 
 class ListedLog(Model):
@@ -58,6 +59,7 @@ class Listing(Model):
     """What fetch is to bring, in order. `gap` says why the timeline is a new one, unless it is the site's first.
 
     With these logs, everything is archived that was committed up to `checked_at`, by the server's clock.
+    `gtids_purged` are MySQL's transactions that were in none of the server's logs when these were listed.
     """
 
     checked_at: datetime
@@ -65,6 +67,7 @@ class Listing(Model):
     timeline: str
     logs: tuple[ListedLog, ...]
     gap: Gap | None = None
+    gtids_purged: str | None = None
 
 
 class FetchedLog(Model):
@@ -88,6 +91,7 @@ class FetchedLog(Model):
     latest_at: datetime | None
     gtids_before: str
     gtids_after: str
+    gtids_unlogged: str | None = None
     previous: str | None
     """The log before it in the timeline; None for the first."""
 
@@ -109,24 +113,45 @@ class TimelineRecord(Model):
     mended_by: str | None = None
 
 
-class ChainBreak(Model):
-    """Places in a server's logs behind which they don't follow: `log` begins anew, and so did `earlier` ones."""
+class Break(Model):
+    """A log that begins anew: it does not follow the one before it, for the reason in `words`.
+
+    `unlogged`: and neither does what comes behind it, for the change that its server does not log goes on.
+    """
 
     server_id: int
     log: str
     words: str
-    earlier: tuple[str, ...] = ()
+    unlogged: bool = False
 
-    def is_at(self, server_id: int, log: str) -> bool:
-        """Whether this log begins anew."""
-        return self.server_id == server_id and log in (*self.earlier, self.log)
+
+class Breaks(Model):
+    """Those that no run of the archive has come to yet, in their order."""
+
+    places: tuple[Break, ...]
+
+    def at(self, server_id: int, log: str) -> Break | None:
+        """The break in front of a log; of several the last one that was noted."""
+        return next((one for one in reversed(self.places) if (one.server_id, one.log) == (server_id, log)), None)
+
+
+class Unlogged(Model):
+    """Who changes the server in ways that its logs don't hold, and since when by this machine's clock.
+
+    `tried_at` is when it was begun last; `given_up` that nobody believes any more that it will end.
+    """
+
+    by: str
+    begun_at: datetime
+    tried_at: datetime
+    given_up: bool = False
 
 
 class Status(Model):
-    """What verify found last.."""
+    """What verify found last."""
 
     recovery_point: RecoveryPoint
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,15 +211,19 @@ class Area:
         """What verify found last."""
         return self._read("status.json", Status)
 
-    def chain_break(self) -> ChainBreak | None:
+    def breaks(self) -> Breaks:
         """Where somebody said that the logs stop following."""
-        return self._read("chainbreak.json", ChainBreak)
+        return self._read("breaks.json", Breaks) or Breaks(places=())
 
-    def forget_break(self) -> None:
-        """A timeline was opened behind it."""
-        (self.path / "chainbreak.json").unlink(missing_ok=True)
+    def unlogged(self) -> Unlogged | None:
+        """The change that is being made without the server's logs, if there is one."""
+        return self._read("unlogged.json", Unlogged)
 
-    def write(self, record: Rotation | Listing | Status | ChainBreak) -> None:
+    def forget_unlogged(self) -> None:
+        """It is done."""
+        (self.path / "unlogged.json").unlink(missing_ok=True)
+
+    def write(self, record: Rotation | Listing | Status | Breaks | Unlogged) -> None:
         """Keep a record, in place of the last one of its kind."""
         write_json(self.path / f"{type(record).__name__.lower()}.json", record)
 
@@ -209,6 +238,10 @@ class Area:
     def write_timeline(self, server_id: int, name: str, record: TimelineRecord) -> None:
         """Note why a timeline was opened."""
         write_json(self.path / str(server_id) / name / "timeline.json", record)
+
+    def newest_timeline(self, server_id: int, least: str) -> str:
+        """The newest timeline of a server that this area knows of, though it has no log yet; at least `least`."""
+        return max([least, *(name for known, name, _ in self.timelines() if known == server_id)])
 
     def timelines(self) -> list[tuple[int, str, TimelineRecord]]:
         """The timelines that this area knows of, oldest first."""

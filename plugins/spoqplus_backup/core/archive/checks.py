@@ -8,6 +8,7 @@ from croniter import croniter  # type: ignore[import-untyped] # it ships no type
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql import binlog, server
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.progress import human_seconds
 from spoqplus_backup.core.settings import Settings
 
@@ -22,6 +23,13 @@ _NEEDED: Mapping[Flavour, tuple[tuple[str, ...], ...]] = {
         ("BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"),
         ("RELOAD",),
     ),
+}
+
+_ACCESS_DENIED = 1227
+# whether a replica logs what it applies, and what tells whether it is one
+_REPLICA: Mapping[Flavour, tuple[str, str]] = {
+    "mysql": ("log_replica_updates", "SHOW REPLICA STATUS"),
+    "mariadb": ("log_slave_updates", "SHOW ALL SLAVES STATUS"),
 }
 
 
@@ -42,6 +50,30 @@ def check_privileges(connection: server.Connection, flavour: Flavour) -> None:
         )
 
 
+def check_logs_hold_all(connection: server.Connection, flavour: Flavour) -> None:
+    """See that the server does not apply another one's transactions without writing them to its own logs.
+
+    A login that may not ask for that (REPLICA MONITOR of MariaDB) is taken at its word.
+
+    Raises:
+        PermanentError: it does; says what to set.
+    """
+    variable, status = _REPLICA[flavour]
+    if connection.variables(variable).get(variable, "ON").upper() in ("ON", "1"):
+        return
+    try:
+        replicates = bool(connection.rows(status))
+    except server.StatementError as error:
+        if error.code != _ACCESS_DENIED:
+            raise
+        return
+    if replicates:
+        raise PermanentError(
+            f"The server {connection.login.address} is a replica that does not log what it applies, so its logs can't "
+            f"bring its data back: set {variable}=ON and restart it, or archive the logs of its source."
+        )
+
+
 def archive_interval(settings: Settings) -> float | None:
     """The longest time between two runs of the archive's schedule, in seconds; None when it has none."""
     cron = settings.schedules.binlog_archive
@@ -52,7 +84,7 @@ def archive_interval(settings: Settings) -> float | None:
     return float(max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False)))
 
 
-def retention_warnings(settings: Settings, connection: server.Connection) -> tuple[str, ...]:
+def retention_warnings(settings: Settings, connection: server.Connection) -> tuple[Notice, ...]:
     """What could make the server remove a log before it is archived."""
     found = []
     interval = archive_interval(settings)
@@ -61,14 +93,17 @@ def retention_warnings(settings: Settings, connection: server.Connection) -> tup
     if rds:
         kept = None if hours is None else hours * 3600
         if hours is None:
-            found.append(
+            sentence = (
                 "RDS keeps no binary logs: `binlog retention hours` is NULL, so a log may be gone before it is "
                 "archived. CALL mysql.rds_set_configuration('binlog retention hours', 24)."
             )
+            found.append(notice("archive.rds_retention", sentence))
     if interval is not None and kept is not None and kept < INTERVALS_KEPT * interval:
-        found.append(
-            f"The server removes its binary logs after {human_seconds(kept)}, and the archive runs every "
-            f"{human_seconds(interval)}: after {INTERVALS_KEPT} runs that failed, logs would be lost. Let it keep "
-            "them for at least a day (binlog_expire_logs_seconds, on RDS `binlog retention hours`)."
+        sentence = (
+            "The server removes its binary logs after {kept}, and the archive runs every {interval}: after {runs} runs "
+            "that failed, logs would be lost. Let it keep them for at least a day (binlog_expire_logs_seconds, on RDS "
+            "`binlog retention hours`)."
         )
+        times = {"kept": human_seconds(kept), "interval": human_seconds(interval)}
+        found.append(notice("archive.retention", sentence, runs=INTERVALS_KEPT, **times))
     return tuple(found)

@@ -11,6 +11,7 @@ from datetime import datetime
 from spoqplus_backup.core.archive.known import Known, KnownLogs
 from spoqplus_backup.core.manifest import Gap
 from spoqplus_backup.core.mysql.binlog import ServerLog
+from spoqplus_backup.core.mysql.gtid import GtidSet, unlogged
 from spoqplus_backup.core.repository.binlogs import base_name, log_number
 
 TIMELINE_DIGITS = 6
@@ -26,6 +27,8 @@ class Present:
     logs: Sequence[ServerLog]
     created_at: Callable[[str], datetime]
     """When one of them was begun."""
+    gtids_purged: str | None = None
+    """MySQL's transactions that are in none of its logs: of logs that it removed, and those that it never logged."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def decide(known: KnownLogs, present: Present, last_event_at: datetime | None, p
     broken = _broken(own, present) if own else None
     if broken is None and pending is not None and pending.reason == "reset":
         broken = pending
-    gap = _other_server(newest, present) or broken or pending
+    jump = _jump(own, present) if own and broken is None else None
+    gap = _other_server(newest, present) or broken or jump or pending
     if own is not None and (broken is None or broken.reason == "purged"):
         closed = tuple(log for log in closed if log_number(log.name) > log_number(own.name))
     if own is not None and gap is None:
@@ -110,6 +114,24 @@ def _broken(own: Known, present: Present) -> Gap | None:
         words = f"The server's oldest log is {oldest}; {own.name} was the last archived one: those between were purged."
         return Gap(reason="purged", after=own.name, words=words)
     return None
+
+
+def _jump(own: Known, present: Present) -> Gap | None:
+    """Whether transactions count as executed since that no log holds, as behind SET GLOBAL gtid_purged.
+
+    Where among the logs since that happened can't be told, so none of them follows.
+    """
+    if present.gtids_purged is None or own.gtids_unlogged is None:
+        return None
+    found = GtidSet.parse(unlogged(present.gtids_purged, own.gtids_after)).subtract(GtidSet.parse(own.gtids_unlogged))
+    if not found:
+        return None
+    words = (
+        f"The server has executed {found} since {own.name}, which neither it nor one of its logs holds: somebody set "
+        "gtid_purged, logs were removed behind a reset, or it is a replica that does not log what it applies "
+        "(log_replica_updates)."
+    )
+    return Gap(reason="history", after=own.name, words=words)
 
 
 def _replaced(own: Known, present: Present) -> Gap | None:

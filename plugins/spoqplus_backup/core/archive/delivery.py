@@ -21,6 +21,7 @@ from spoqplus_backup.core.archive.known import (
     known_logs,
     load_from_any,
     newest_names,
+    newest_of_all,
 )
 from spoqplus_backup.core.archive.stages import sealed
 from spoqplus_backup.core.archive.summary import ArchiveSummary
@@ -29,6 +30,7 @@ from spoqplus_backup.core.crypto import scheme_for, sign, verify_signature
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import BinlogSegment, Compression, Encryption, Gap, Part, Previous, RecoveryPoint
 from spoqplus_backup.core.mysql import binlog, server
+from spoqplus_backup.core.notice import Notice
 from spoqplus_backup.core.progress import Progress, human_seconds
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.binlogs import SIDECAR, SIGNATURE, BinlogCatalog, Timeline, log_number
@@ -120,6 +122,7 @@ def _sidecar(
             "latest_at",
             "gtids_before",
             "gtids_after",
+            "gtids_unlogged",
         }  # fmt: skip
     )
     return BinlogSegment(
@@ -322,17 +325,14 @@ def check_log(
 
 
 def _check_newest(catalogs: Sequence[BinlogCatalog]) -> None:
-    newest = [newest_names(catalog) for catalog in catalogs]
-    for server_id in sorted({server_id for names in newest for server_id in names}):
-        places = {names[server_id] for names in newest if server_id in names}
-        timeline, name = max(places, key=lambda place: (place[0].name, log_number(place[1])))
+    for _, place in sorted(newest_of_all(newest_names(catalog) for catalog in catalogs).items()):
         for catalog in catalogs:
-            catalog.load(timeline, name)
+            catalog.load(*place)
 
 
 def _take_stock(
     settings: Settings, connections: Connections, area: Area
-) -> tuple[RecoveryPoint, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[RecoveryPoint, tuple[Notice, ...], tuple[Notice, ...]]:
     """Measure the recovery point and keep it; also the warnings, and which of them are new."""
     rotation, listing, before = area.rotation(), area.listing(), area.status()
     known = known_logs(settings, connections, area)
@@ -342,7 +342,9 @@ def _take_stock(
         listing is not None
         and not area.staged()
         and _reaches(listing, newest)
-        and is_mended(settings, connections, area, listing.server.id, listing.timeline)
+        and is_mended(
+            settings, connections, area, listing.server.id, area.newest_timeline(listing.server.id, listing.timeline)
+        )
     ):
         complete = listing.checked_at
     point = RecoveryPoint(

@@ -26,7 +26,7 @@ from spoqplus_backup.core.manifest import (
     Model,
     RecoveryPoint,
 )
-from spoqplus_backup.core.mysql.gtid import GtidSet, GtidState
+from spoqplus_backup.core.mysql.gtid import GtidSet, GtidState, goes_on
 from spoqplus_backup.core.preflight import claim_set_id
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.publish import encryption_used, previous_of, sign_and_store
@@ -122,6 +122,9 @@ def _chain(settings: Settings, connections: Connections, catalog: Catalog, run: 
     catalogs = catalogues(settings, connections)
     timeline = _current(catalogs[0], listing)
     names = catalogs[0].names(timeline)
+    record = area.timeline(timeline.server_id, timeline.name)
+    if record is not None and record.gap.unlogged:
+        raise _gap_error(area, catalogs, timeline, names, base)
     if base.binlog_range is not None:
         start, behind = base.binlog_range.end, log_number(str(base.binlog_range.end.file))
         if (base.server.id, base.binlog_range.timeline) != (timeline.server_id, timeline.name):
@@ -249,21 +252,19 @@ def _prove(settings: Settings, connections: Connections, chain: _Chain) -> None:
     Raises:
         IntegrityError: it is not so.
     """
-    first, _ = chain.links[0]
+    catalogs = catalogues(settings, connections)
+    links = chain.links
     if chain.base.binlogs:
         last = chain.base.binlogs[-1]
-        if first.previous is None or first.previous.sha256 != last.sha256 or first.gtids_before != chain.start.gtid:
-            raise IntegrityError(
-                f"{first.key} does not follow {last.key}, the last log of {chain.base.name}: one of them was replaced. "
-                "Trigger a full backup, and find out who wrote to the repository."
-            )
-    for (before, digest), (after, _) in zip(chain.links, chain.links[1:], strict=False):
-        if after.previous is None or after.previous.sha256 != digest or after.gtids_before != before.gtids_after:
+        segment, _, _ = load_from_any(catalogs, chain.timeline, last.key.rpartition("/")[2])
+        links = ((segment, last.sha256), *links)  # the hash that the set before was published with
+    for (before, digest), (after, _) in zip(links, links[1:], strict=False):
+        same = after.previous is not None and after.previous.sha256 == digest
+        if not (same and goes_on(after.server.flavour, (before.gtids_before, before.gtids_after), after.gtids_before)):
             raise IntegrityError(
                 f"{after.key} does not follow {before.key}: one of them was replaced. Trigger a full backup, and find "
                 "out who wrote to the repository."
             )
-    catalogs = catalogues(settings, connections)
     stored = sum(segment.log.stored_bytes + segment.index.stored_bytes for segment, _ in chain.links)
     progress = Progress("prove the chain", stored * len(catalogs))
 

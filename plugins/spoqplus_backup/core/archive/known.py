@@ -5,7 +5,7 @@ there is to know. While none can be reached, what was known last time stands in,
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from spoqplus_backup.core.archive.area import Area, FetchedLog
@@ -33,7 +33,9 @@ class Known(Model):
     created_at: datetime
     bytes: int
     cut_off: bool
+    gtids_before: str = ""
     gtids_after: str
+    gtids_unlogged: str | None = None
     last_at: datetime | None
     taken_at: datetime
 
@@ -60,33 +62,28 @@ class KnownLogs(Model):
 
 def from_segment(segment: BinlogSegment) -> Known:
     """What a sidecar says."""
-    return Known(
-        server_id=segment.server.id,
-        uuid=segment.server.uuid,
-        timeline=segment.timeline,
-        name=segment.name,
-        created_at=segment.created_at,
-        bytes=segment.log.raw_bytes,
-        cut_off=segment.truncated,
-        gtids_after=segment.gtids_after,
-        last_at=segment.last_at,
-        taken_at=segment.archived_at,
-    )
+    return _known(segment, segment.log.raw_bytes, segment.archived_at)
 
 
 def from_fetched(fetched: FetchedLog) -> Known:
     """What fetch noted."""
+    return _known(fetched, fetched.bytes, fetched.fetched_at)
+
+
+def _known(found: BinlogSegment | FetchedLog, size: int, taken_at: datetime) -> Known:
     return Known(
-        server_id=fetched.server.id,
-        uuid=fetched.server.uuid,
-        timeline=fetched.timeline,
-        name=fetched.name,
-        created_at=fetched.created_at,
-        bytes=fetched.bytes,
-        cut_off=fetched.truncated,
-        gtids_after=fetched.gtids_after,
-        last_at=fetched.last_at,
-        taken_at=fetched.fetched_at,
+        server_id=found.server.id,
+        uuid=found.server.uuid,
+        timeline=found.timeline,
+        name=found.name,
+        created_at=found.created_at,
+        bytes=size,
+        cut_off=found.truncated,
+        gtids_before=found.gtids_before,
+        gtids_after=found.gtids_after,
+        gtids_unlogged=found.gtids_unlogged,
+        last_at=found.last_at,
+        taken_at=taken_at,
     )
 
 
@@ -134,6 +131,15 @@ def newest_names(catalog: BinlogCatalog) -> dict[int, tuple[Timeline, str]]:
     return found
 
 
+def newest_of_all(found: Iterable[Mapping[int, tuple[Timeline, str]]]) -> dict[int, tuple[Timeline, str]]:
+    """Each server's newest log, of what `newest_names` says of several repositories."""
+    best: dict[int, tuple[Timeline, str]] = {}
+    for names in found:
+        for server_id, place in names.items():
+            best[server_id] = max(best.get(server_id, place), place, key=lambda at: (at[0].name, log_number(at[1])))
+    return best
+
+
 def load_from_any(
     catalogs: Iterable[BinlogCatalog], timeline: Timeline, name: str
 ) -> tuple[BinlogSegment, str, Repository]:
@@ -155,11 +161,9 @@ def load_from_any(
 
 def _loaded(found: list[tuple[BinlogCatalog, dict[int, tuple[Timeline, str]]]]) -> tuple[Known, ...]:
     logs = []
-    for server_id in {server_id for _, newest in found for server_id in newest}:
-        places = [newest[server_id] for _, newest in found if server_id in newest]
-        timeline, name = max(places, key=lambda place: (place[0].name, log_number(place[1])))
-        holders = [catalog for catalog, newest in found if newest.get(server_id) == (timeline, name)]
-        logs.append(from_segment(load_from_any(holders, timeline, name)[0]))
+    for server_id, place in newest_of_all(newest for _, newest in found).items():
+        holders = [catalog for catalog, newest in found if newest.get(server_id) == place]
+        logs.append(from_segment(load_from_any(holders, *place)[0]))
     return tuple(logs)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from spoqplus_backup.core.archive.area import (
     RAW,
     Area,
+    Breaks,
     FetchedLog,
     ListedLog,
     Listing,
@@ -18,8 +19,9 @@ from spoqplus_backup.core.archive.area import (
     Staged,
     TimelineRecord,
 )
-from spoqplus_backup.core.archive.checks import check_privileges, retention_warnings
+from spoqplus_backup.core.archive.checks import check_logs_hold_all, check_privileges, retention_warnings
 from spoqplus_backup.core.archive.continuity import Present, decide, history_gap, next_timeline
+from spoqplus_backup.core.archive.gaps import give_up_unlogged
 from spoqplus_backup.core.archive.known import Known, from_fetched, known_logs
 from spoqplus_backup.core.archive.summary import ArchiveSummary
 from spoqplus_backup.core.compression import PartRecord, compress_part, compressed_path, part_record
@@ -30,6 +32,7 @@ from spoqplus_backup.core.errors import BackupError, PermanentError, disk_full
 from spoqplus_backup.core.manifest import BinlogTables, Coordinates, Gap, Part, Server
 from spoqplus_backup.core.mysql import binlog, client, server
 from spoqplus_backup.core.mysql.binlog_transactions import LogSummary, summarise
+from spoqplus_backup.core.mysql.gtid import goes_on, unlogged
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.repository.binlogs import log_number
 from spoqplus_backup.core.sealing import is_sealed, seal_part, sealed_path
@@ -44,13 +47,15 @@ def rotate(settings: Settings, connections: Connections) -> ArchiveSummary:
     """Close the server's current log if something new is in it, and note the moment up to which all is in closed logs.
 
     Raises:
-        PermanentError: the server writes no binary log, or the login may not close or read them.
+        PermanentError: the server writes no binary log, or not all to it, or the login may not close or read it.
     """
     area, started = Area(settings), Progress("rotate")
     login = connections.database(settings.database.connection)
     with area.locked(), server.connect(login) as connection:
         facts = server.facts(connection)
         check_privileges(connection, facts.flavour)
+        check_logs_hold_all(connection, facts.flavour)
+        give_up_unlogged(area, connection, settings.objectives.rto_hours)
         client.find("mysqlbinlog", settings.database.client_directory, facts.flavour)
         current, _ = binlog.position(connection, facts.flavour)
         checked_at = binlog.clock(connection)  # before the log is closed: what is committed later may be in the next
@@ -68,7 +73,7 @@ def rotate(settings: Settings, connections: Connections) -> ArchiveSummary:
         )
         area.write(rotation)
     for warning in rotation.warnings:
-        log.warning("%s", warning)
+        log.warning("%s", warning.words)
     log.info("%s is being written; closed logs reach up to %s", now, rotation.up_to)
     return ArchiveSummary(
         stage="rotate",
@@ -99,24 +104,34 @@ def list_logs(settings: Settings, connections: Connections) -> ArchiveSummary:
         facts = server.facts(connection)
         program = client.find("mysqlbinlog", settings.database.client_directory, facts.flavour)
         known = known_logs(settings, connections, area)
+        purged = binlog.purged_gtids(connection, facts.flavour)  # before the logs: one may go in between
         now, at = binlog.position(connection, facts.flavour)
         present = _up_to(binlog.logs(connection), now)
         stall = settings.database.stall_seconds
         status = area.status()
         decision = decide(
             known,
-            Present(facts.server_id, facts.uuid, present, lambda name: binlog.created_at(program, login, name, stall)),
+            Present(
+                facts.server_id,
+                facts.uuid,
+                present,
+                lambda name: binlog.created_at(program, login, name, stall),
+                purged,
+            ),
             status.recovery_point.last_event_at if status else None,
             _pending_gap(area, facts.server_id, known.of(facts.server_id)),
         )
         if decision.gap is not None:
             open_timeline(area, facts.server_id, decision.timeline, decision.gap)
+            there = {found.name for found in present}
+            area.write(Breaks(places=tuple(one for one in area.breaks().places if one.log in there)))
         listing = Listing(
             checked_at=rotation.checked_at,
             server=_server(facts, now, at),
             timeline=decision.timeline,
             logs=tuple(ListedLog(name=found.name, bytes=found.bytes) for found in decision.logs),
             gap=decision.gap,
+            gtids_purged=purged,
         )
         area.write(listing)
     names = [found.name for found in listing.logs]
@@ -146,8 +161,10 @@ def open_timeline(area: Area, server_id: int, timeline: str, gap: Gap) -> None:
     if before is not None and (before.gap.reason, before.gap.after) == (gap.reason, gap.after):
         return
     log.error("Gap in the binary logs: %s A new timeline %s of server %d is opened.", gap.words, timeline, server_id)
+    at_work = area.unlogged()
+    if at_work is not None and not at_work.given_up:
+        gap = gap.model_copy(update={"unlogged": True})
     area.write_timeline(server_id, timeline, TimelineRecord(gap=gap, opened_at=datetime.now(timezone.utc)))
-    area.forget_break()  # of the timeline that ended
 
 
 def _server(facts: server.ServerFacts, file: str, at: int) -> Server:
@@ -206,14 +223,14 @@ def fetch(settings: Settings, connections: Connections) -> ArchiveSummary:
         if listing is None:
             raise PermanentError(f"There is no {area.path}/listing.json: clear the task list_logs.")
         known = known_logs(settings, connections, area).of(listing.server.id)
-        goes_on = known is not None and known.timeline >= listing.timeline  # greater: an earlier try found a gap
-        todo = [found for found in listing.logs if not (goes_on and known and _is_behind(found.name, known))]
+        same = known is not None and known.timeline >= listing.timeline  # greater: an earlier try found a gap
+        todo = [log for log in listing.logs if not (same and known and not _is_behind(known.name, log.name))]
         program = client.find("mysqlbinlog", settings.database.client_directory, listing.server.flavour)
         state = _Fetching(
             area=area,
             listing=listing,
-            timeline=known.timeline if goes_on and known else listing.timeline,
-            previous=known if goes_on else None,
+            timeline=known.timeline if same and known else listing.timeline,
+            previous=known if same else None,
             program=program,
             settings=settings,
             connections=connections,
@@ -221,6 +238,7 @@ def fetch(settings: Settings, connections: Connections) -> ArchiveSummary:
         )
         for found in todo:
             _fetch_one(state, found)
+        _look_ahead(state)
     return ArchiveSummary(
         stage="fetch",
         parts=len(todo),
@@ -236,8 +254,8 @@ def fetch(settings: Settings, connections: Connections) -> ArchiveSummary:
     )
 
 
-def _is_behind(name: str, known: Known) -> bool:
-    return log_number(name) <= log_number(known.name)
+def _is_behind(earlier: str, name: str) -> bool:
+    return log_number(name) > log_number(earlier)
 
 
 def _fetch_one(state: _Fetching, found: ListedLog) -> None:
@@ -258,7 +276,9 @@ def _fetch_one(state: _Fetching, found: ListedLog) -> None:
         summary = read_log(raw)
         with raw.open("rb") as file:
             os.fsync(file.fileno())
-        if state.previous is not None and (gap := _gap_before(state, state.previous, found.name, summary.before)):
+        if state.previous is None:
+            _keep_unlogged(state, found.name)
+        elif (gap := _gap_before(state, state.previous, found.name, summary.before)) is not None:
             _begin_timeline(state, gap, found.name)
         fetched = _fetched(state, found, summary)
         write_json(raw_folder / f"{found.name}.tables.json", _tables(summary))
@@ -279,27 +299,54 @@ def _fetch_one(state: _Fetching, found: ListedLog) -> None:
     log.info("%s: %d bytes, %d transactions, %s", found.name, summary.bytes, summary.transactions, summary.closed)
 
 
+def _look_ahead(state: _Fetching) -> None:
+    """Where the log that is being written begins anew, its timeline is opened at once: one run tells of all gaps."""
+    current = state.listing.server.coordinates.file
+    if state.previous is not None and current is not None and (gap := _noted_gap(state, state.previous, current)):
+        _begin_timeline(state, gap, current)
+
+
 def _gap_before(state: _Fetching, previous: Known, name: str, before: str) -> Gap | None:
     """Why a log does not follow the one before it; None when it does."""
-    if previous.gtids_after != before:
-        return history_gap(previous, name, before)
-    noted = state.area.chain_break()
-    if noted is not None and noted.is_at(state.listing.server.id, name):
-        return Gap(reason="history", after=previous.name, lost_from=previous.last_at, words=noted.words)
-    return None
+    if (noted := _noted_gap(state, previous, name)) is not None:
+        return noted
+    if goes_on(state.listing.server.flavour, (previous.gtids_before, previous.gtids_after), before):
+        return None
+    return history_gap(previous, name, before)
+
+
+def _noted_gap(state: _Fetching, previous: Known, name: str) -> Gap | None:
+    noted = state.area.breaks().at(state.listing.server.id, name)
+    if noted is None:
+        return None
+    return Gap(
+        reason="history",
+        after=previous.name,
+        lost_from=previous.last_at,
+        unlogged=noted.unlogged,
+        words=noted.words,
+    )
+
+
+def _keep_unlogged(state: _Fetching, name: str) -> None:
+    """A timeline that was opened for another reason begins where a change without logs was noted, too."""
+    area, server_id = state.area, state.listing.server.id
+    noted, record = area.breaks().at(server_id, name), area.timeline(server_id, state.timeline)
+    if noted is not None and noted.unlogged and record is not None:
+        gap = record.gap.model_copy(update={"unlogged": True})
+        area.write_timeline(server_id, state.timeline, record.model_copy(update={"gap": gap}))
 
 
 def _begin_timeline(state: _Fetching, gap: Gap, name: str) -> None:
     """The log at hand is the first one of a new timeline."""
-    status = state.area.status()
+    area, server_id, status = state.area, state.listing.server.id, state.area.status()
     if gap.lost_from is None and status is not None:
         gap = gap.model_copy(update={"lost_from": status.recovery_point.last_event_at})
     state.timeline = next_timeline(state.timeline)
     state.gap, state.previous = gap, None
-    noted = state.area.chain_break()
-    open_timeline(state.area, state.listing.server.id, state.timeline, gap)
-    if noted is not None and noted.is_at(state.listing.server.id, name) and noted.log != name:
-        state.area.write(noted)  # a later log begins anew, too
+    open_timeline(area, server_id, state.timeline, gap)
+    later = [one for one in area.breaks().places if one.server_id != server_id or _is_behind(name, one.log)]
+    area.write(Breaks(places=tuple(later)))
 
 
 def read_log(raw: Path) -> LogSummary:
@@ -313,6 +360,7 @@ def read_log(raw: Path) -> LogSummary:
 
 
 def _fetched(state: _Fetching, found: ListedLog, summary: LogSummary) -> FetchedLog:
+    purged = state.listing.gtids_purged
     return FetchedLog(
         server=state.listing.server.model_copy(update={"coordinates": Coordinates()}),
         timeline=state.timeline,
@@ -332,6 +380,7 @@ def _fetched(state: _Fetching, found: ListedLog, summary: LogSummary) -> Fetched
         latest_at=summary.latest_at,
         gtids_before=summary.before,
         gtids_after=summary.after,
+        gtids_unlogged=None if purged is None else unlogged(purged, summary.after),
         previous=state.previous.name if state.previous else None,
     )
 

@@ -1,6 +1,7 @@
 """What a stage of the archive did."""
 
 from spoqplus_backup.core.manifest import Gap, RecoveryPoint
+from spoqplus_backup.core.notice import Notice
 from spoqplus_backup.core.run import StageSummary
 
 COMPONENT = "binlog"
@@ -12,5 +13,5 @@ class ArchiveSummary(StageSummary):
     component: str = COMPONENT
     gap: Gap | None = None
     recovery_point: RecoveryPoint | None = None
-    warnings: tuple[str, ...] = ()
-    new_warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
+    new_warnings: tuple[Notice, ...] = ()

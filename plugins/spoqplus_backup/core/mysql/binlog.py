@@ -82,6 +82,11 @@ def clock(connection: Connection) -> datetime:
     return datetime.fromisoformat(str(found)).replace(tzinfo=timezone.utc)
 
 
+def purged_gtids(connection: Connection, flavour: Flavour) -> str | None:
+    """MySQL's transactions that are in none of the server's logs; None where there are no such sets."""
+    return str(connection.value("SELECT @@GLOBAL.gtid_purged")) if flavour == "mysql" else None
+
+
 def is_empty(connection: Connection, name: str) -> bool:
     """Whether a log holds no transaction yet."""
     quoted = name.replace("\\", "\\\\").replace("'", "\\'")

@@ -209,10 +209,45 @@ class GtidState:
         """For each domain and server the last transaction."""
         return [MariaDbGtid(domain, server, last) for (domain, server), last in sorted(self._last.items())]
 
-    def continues(self, earlier: "GtidState") -> bool:
-        """Whether this is the state that another log ended with; domains may have been deleted in between."""
-        return all(earlier._last.get(key) == last for key, last in self._last.items())
+    def continues(self, begun: "GtidState", ended: "GtidState") -> bool:
+        """Whether a log that begins in this state goes on from one that began and ended in these.
+
+        Domains may have been deleted in between (FLUSH BINARY LOGS DELETE_DOMAIN_ID). A server does so only to those of
+        which its logs hold nothing, and never to all.
+        """
+        if self._last == ended._last:
+            return True
+        gone = ended._last.keys() - self._last.keys()
+        domains = {domain for domain, _ in gone}
+        return (
+            bool(self._last)
+            and all(ended._last.get(key) == last for key, last in self._last.items())
+            and all(begun._last.get(key) == ended._last[key] for key in gone)
+            and not any(domain in domains for domain, _ in self._last)
+        )
 
     def __str__(self) -> str:
         """All entries, by domain and server: a normal form, which says nothing about which of a domain was last."""
         return ",".join(f"{domain}-{server}-{last}" for (domain, server), last in sorted(self._last.items()))
+
+
+def goes_on(flavour: Flavour, earlier: tuple[str, str], before: str) -> bool:
+    """Whether a log follows another one by its GTIDs.
+
+    Args:
+        flavour: whose logs they are.
+        earlier: the GTIDs before the other log, and those with its own.
+        before: the GTIDs before this log.
+    """
+    if flavour == "mysql":
+        return GtidSet.parse(earlier[1]) == GtidSet.parse(before)
+    begun, ended, now = (GtidState.parse(text) for text in (*earlier, before))
+    return now.continues(begun, ended)
+
+
+def unlogged(purged: str, after: str) -> str:
+    """What a MySQL server has executed but never had in a log: in `gtid_purged`, and not in the logs up to `after`.
+
+    Logs that were purged hold nothing that the last one does not count as executed before it.
+    """
+    return str(GtidSet.parse(purged).subtract(GtidSet.parse(after)))

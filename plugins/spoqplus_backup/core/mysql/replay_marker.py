@@ -112,16 +112,16 @@ def exists(connection: server.Connection) -> bool:
     return bool(connection.rows(found, (SCHEMA, TABLE)))
 
 
-def read(login: DatabaseLogin, key: str) -> Marker | None:
+def read(login: DatabaseLogin, key: str, *, wait: bool = True) -> Marker | None:
     """How far a replay has come; None when it was never begun.
 
-    A session that was cut off may still be committing: it holds the row, so this waits for its end.
+    A session that was cut off may still be committing: it holds the row, so this waits for its end, unless told not to.
     """
     with server.connect(login) as connection:
         if not exists(connection):
             return None
-        wanted = f"SELECT `state`, `log`, `place`, `gtids` FROM {_FULL} WHERE `id` = %s FOR UPDATE"
-        rows = connection.rows(wanted, (identity(key),))
+        wanted = f"SELECT `state`, `log`, `place`, `gtids` FROM {_FULL} WHERE `id` = %s"
+        rows = connection.rows(f"{wanted} FOR UPDATE" if wait else wanted, (identity(key),))
     return Marker(rows[0][0], rows[0][1], int(rows[0][2]), rows[0][3]) if rows else None
 
 

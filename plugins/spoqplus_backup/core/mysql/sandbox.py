@@ -333,7 +333,7 @@ def _initialise(directory: Path, programs: ServerPrograms, host: DataDirectory) 
         argv += ["--skip-test-db", f"--tmpdir={temporary}"]
     else:
         argv = [str(programs.find("mysqld")), *host.arguments(), "--initialize-insecure"]
-    output_of([*argv, f"--datadir={part}"], stall_seconds=INITIALISE_SECONDS)
+    output_of([*argv, f"--datadir={part}"], stall_seconds=INITIALISE_SECONDS, talks=True)
     part.rename(target)
 
 

@@ -28,7 +28,7 @@ from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import EVERY_SECONDS, human_bytes
 from spoqplus_backup.core.recovery import scheduled_events
-from spoqplus_backup.core.recovery.replay import Applied, ReplayResult
+from spoqplus_backup.core.recovery.replay import ACCOUNT_ERRORS, Applied, ReplayResult
 from spoqplus_backup.core.recovery.replay_logs import (
     Found,
     Replay,
@@ -56,6 +56,7 @@ class _Names:
 
     options: Mapping[str, str]
     workers: str
+    skip_errors: str
     log_updates: str
     status: str
     running: str
@@ -68,6 +69,7 @@ _NAMES: Mapping[Flavour, _Names] = {
     "mariadb": _Names(
         options={"skip-slave-start": "", "slave-parallel-mode": "optimistic", "slave-max-allowed-packet": "1G"},
         workers="slave-parallel-threads",
+        skip_errors="slave-skip-errors",
         log_updates="log-slave-updates",
         status="SHOW SLAVE STATUS",
         running="Slave_SQL_Running",
@@ -82,6 +84,7 @@ _NAMES: Mapping[Flavour, _Names] = {
             "replica-max-allowed-packet": "1G",
         },
         workers="replica-parallel-workers",
+        skip_errors="replica-skip-errors",
         log_updates="log-replica-updates",
         status="SHOW REPLICA STATUS",
         running="Replica_SQL_Running",
@@ -152,6 +155,7 @@ def _options(flavour: Flavour, workers: int, *, binary_log: bool) -> dict[str, s
         "max-allowed-packet": "1G",
         "replicate-wild-ignore-table": "spoqplus_restore.%",
         names.workers: str(workers),
+        names.skip_errors: ",".join(map(str, ACCOUNT_ERRORS)),
     }
     logged = {names.log_updates: "ON"} if binary_log else {"skip-log-bin": ""}
     return options | dict(names.options) | logged

@@ -10,7 +10,7 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.crypto import Scheme, scheme_for
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import BinlogSegment
-from spoqplus_backup.core.mysql.gtid import GtidSet, GtidState
+from spoqplus_backup.core.mysql.gtid import goes_on
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.binlogs import BinlogCatalog, Timeline, base_name, log_number
@@ -87,7 +87,7 @@ class ArchivedLogs:
                     f"{where} was not archived after {earlier.name} as it lies there now: one of the two was replaced; "
                     "take the logs from another repository."
                 )
-            if not _gtids_follow(earlier, later):
+            if not goes_on(later.server.flavour, (earlier.gtids_before, earlier.gtids_after), later.gtids_before):
                 raise IntegrityError(
                     f"{where} does not go on where {earlier.name} ends ({earlier.gtids_after}, then "
                     f"{later.gtids_before}): transactions between them are missing; choose a target before it."
@@ -103,12 +103,6 @@ def next_name(name: str) -> str:
 def follows(earlier: str, later: str) -> bool:
     """Whether two logs are neighbours by their names."""
     return base_name(earlier) == base_name(later) and log_number(later) == log_number(earlier) + 1
-
-
-def _gtids_follow(earlier: BinlogSegment, later: BinlogSegment) -> bool:
-    if later.server.flavour == "mysql":
-        return GtidSet.parse(earlier.gtids_after) == GtidSet.parse(later.gtids_before)
-    return GtidState.parse(later.gtids_before).continues(GtidState.parse(earlier.gtids_after))
 
 
 def sealed_log(directory: Path, folder: str, name: str) -> Path:

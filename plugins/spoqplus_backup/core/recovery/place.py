@@ -11,7 +11,8 @@ from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer, ServerPrograms
 from spoqplus_backup.core.recovery import rebuild as rebuilding
-from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan, restore_directory, target_login
+from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan, restore_directory
+from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.rebuild import Rebuild
 from spoqplus_backup.core.run import StageSummary
 from spoqplus_backup.core.settings import Settings

@@ -13,7 +13,8 @@ import select
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from spoqplus_backup.core.errors import BackupError, PermanentError
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql import client, server
 from spoqplus_backup.core.mysql import replay_marker as markers
-from spoqplus_backup.core.mysql.binlog_filter import kind_of_statement, left_out
+from spoqplus_backup.core.mysql.binlog_filter import kind_of_statement, left_out, manages_accounts
 from spoqplus_backup.core.mysql.gtid import GtidSet, MySqlGtid
 from spoqplus_backup.core.process import Child, ProcessError
 from spoqplus_backup.core.progress import EVERY_SECONDS, human_bytes
@@ -36,8 +37,8 @@ from spoqplus_backup.core.recovery.replay_logs import (
     transactions,
     whole_statements,
 )
+from spoqplus_backup.core.recovery.replay_watch import Watch
 from spoqplus_backup.core.recovery.scheduled_events import give_back_held
-from spoqplus_backup.core.staging import write_all
 
 __all__ = ["Applied", "Options", "Replay", "ReplayResult", "forget", "replay"]
 
@@ -48,9 +49,12 @@ SKIPPED_KEPT = 1000  # of the transactions that were left out are named in the r
 
 _ERROR_CODE = re.compile(r"ERROR (\d+)(?: \(\w+\))?(?: at line \d+)?")
 _PASSING = {1205, 1213, 1053, 1079, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2055, 4031}
+# An account, or a grant, is not there or is there already: the accounts of a backup are written down a moment before or
+# after the snapshot that the logs go on from, and may hold what the first of them do. No other statement ends so.
+ACCOUNT_ERRORS = (1133, 1141, 1147, 1269, 1396, 1403, 1410, 1959, 1962, 3162, 3523, 3530)
 # "it is there already" and "it is not there any more"
 _DONE_ALREADY = {1007, 1008, 1050, 1051, 1054, 1060, 1061, 1068, 1091, 1141, 1146, 1176, 1304, 1305, 1359, 1360}
-_DONE_ALREADY |= {1396, 1397, 1440, 1507, 1517, 1537, 1539, 1826, 3822, 4091, 4092}
+_DONE_ALREADY |= {1397, 1440, 1507, 1517, 1537, 1539, 1826, 3822, 4091, 4092, *ACCOUNT_ERRORS}
 _TWICE_IS_NOT_ONCE = re.compile(
     r"\bADD\s+(?:CONSTRAINT\s+)?(?:UNIQUE|FULLTEXT|SPATIAL|INDEX|KEY|CHECK|FOREIGN)\b[\s\w]*\("  # gets another name
     r"|\bRENAME\s+TABLES?\b.*,"  # may exchange two
@@ -68,6 +72,7 @@ class Options:
     `key` names this restore: a second call with it goes on where the first one ended. `binary_log`: the target's own
     log gets what is applied. `skip_accounts`: leave out what is about accounts. `databases`: only these (None: all).
     `events` are the scheduled events of the backup that the load kept from running: they do when all is applied.
+    `stall_seconds`: without any progress for so long it is given up.
     """
 
     key: str
@@ -75,6 +80,7 @@ class Options:
     skip_accounts: bool = False
     databases: frozenset[str] | None = None
     events: tuple[tuple[str, str], ...] = ()
+    stall_seconds: float = 600
 
 
 @dataclass(frozen=True)
@@ -195,32 +201,45 @@ class _Session:
         argv = [self._binlog, "--no-defaults"]
         if self.flavour == "mysql" and gtids == "own":
             argv.append("--skip-gtids")
+        watch = Watch(self.login, self.options.key, self.options.stall_seconds)
         reading, writing = os.pipe()
         with contextlib.ExitStack() as stack:
             end = stack.enter_context(os.fdopen(writing, "wb", buffering=0))
             with os.fdopen(reading, "rb", buffering=0) as beginning:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="spoqplus-replay-"))
-                mysql = stack.enter_context(self._mysql(beginning.fileno()))
+                mysql = stack.enter_context(self._mysql(beginning.fileno(), watch))
             argv += [f"--local-load={folder}", "-"]
             binlog = stack.enter_context(Child(argv, stdin=-1, stdout=end.fileno(), name="mysqlbinlog"))
             stack.callback(mysql.terminate)  # before its input ends
+
+            def stalled(reason: str) -> ProcessError:
+                mysql.terminate()  # first: it executes what stands before the end of its input
+                binlog.terminate()
+                return ProcessError("The replay", reason, f"{binlog.stderr}{mysql.stderr}")
+
             try:
                 feed = Feed(
-                    lambda data: write_all(binlog.stdin, data),
+                    lambda data: watch.write(binlog, data, stalled),
                     Notes(self.options.key, gtids, unlogged=self.options.binary_log),
                 )
                 yield feed
                 feed.flush()
                 binlog.stdin.close()
+                watch.wait(binlog, stalled)
                 binlog.finish()
-            except (BrokenPipeError, ProcessError):
+            except BrokenPipeError:
                 _say_who(binlog, mysql)
+            except ProcessError as error:
+                if error.program == binlog.name:
+                    _say_who(binlog, mysql)
+                raise
             end.close()
+            watch.wait(mysql, stalled)
             mysql.finish()
 
     @contextlib.contextmanager
-    def _mysql(self, source: int) -> Iterator[Child]:
-        settings = f"SET SESSION sql_log_bin = {int(self.options.binary_log)}, wait_timeout = 86400"
+    def _mysql(self, source: int, watch: Watch) -> Iterator[Child]:
+        settings = f"sql_log_bin = {int(self.options.binary_log)}, wait_timeout = 86400, {watch.init_command}"
         argv = [
             "--comments" if self.comments else "--skip-comments",
             "--binary-mode",
@@ -228,7 +247,7 @@ class _Session:
             "--default-character-set=utf8mb4",
             "--local-infile=1",
         ]
-        argv += ["--max-allowed-packet=1G", f"--init-command={settings}"]
+        argv += ["--max-allowed-packet=1G", f"--init-command=SET SESSION {settings}"]
         with (
             client.logged_in(self._client, self.login) as (login, fds),
             Child([*login, *argv], stdin=source, stdout=-3, pass_fds=fds, name="mysql") as child,
@@ -261,11 +280,23 @@ class _Run:
         self._session = session
         self._marker = marker
         self.result = ReplayResult(gtids=marker.gtids)
-        self._executed = _executed(session.login) if marker.gtids == "kept" else GtidSet()
+        self._executed = GtidSet()
+        self._refused: set[tuple[str, int]] = set()
+        """Where statements about accounts lie that the target refused: they are left out."""
         self._told = time.monotonic()
 
     def run(self) -> ReplayResult:
         started = time.monotonic()
+        while not self._run():
+            pass
+        self.result.seconds = time.monotonic() - started
+        self._finish()
+        return self.result
+
+    def _run(self) -> bool:
+        """From the marker on; False when it has to go on behind a statement about accounts that the target refused."""
+        before = deepcopy(self.result)
+        self._executed = _executed(self._session.login) if self._marker.gtids == "kept" else GtidSet()
         try:
             with self._session.feed(self._marker.gtids) as feed:
                 for found in transactions(self._job, self._marker.log, self._marker.place):
@@ -274,31 +305,57 @@ class _Run:
                     else:
                         self._one(feed, found)
         except ProcessError as error:
+            if _code(error) in ACCOUNT_ERRORS and self._leaves_out(error, before):
+                return False
             raise self._explained(error) from error
-        self.result.seconds = time.monotonic() - started
-        self._finish()
-        return self.result
+        return True
+
+    def _leaves_out(self, error: ProcessError, before: ReplayResult) -> bool:
+        """Whether it is a statement about accounts that the target refused: then the next pass begins with it."""
+        marker = markers.read(self._session.login, self._session.options.key) or self._marker
+        found = self._first_open(marker)
+        if found is None or not manages_accounts(found.transaction):
+            return False
+        what = kind_of_statement(found.transaction)
+        words = error.stderr.strip().partition("\n")[0]
+        log.warning("replay: left out, for the accounts that were restored hold it: %s (%s): %s", what, found, words)
+        self.result = before  # what was fed behind it was not applied
+        for one in transactions(self._job, self._marker.log, self._marker.place):
+            if isinstance(one, Found) and not self._is_executed(one):
+                if (one.log.name, one.transaction.start) == (found.log.name, found.transaction.start):
+                    break
+                self._counted(one)
+        self._refused.add((found.log.name, found.transaction.start))
+        self._marker = replace(marker, state="done", log=found.log.name, place=found.transaction.start)
+        return True
 
     def _one(self, feed: Feed, found: Found) -> None:
-        transaction, result = found.transaction, self.result
-        if isinstance(transaction.gtid, MySqlGtid) and transaction.gtid in self._executed:
-            return
-        options = self._session.options
+        if not self._is_executed(found):
+            (feed.leave_out if self._counted(found) else feed.apply)(found)
+            self._tell(found)
+
+    def _is_executed(self, found: Found) -> bool:
+        gtid = found.transaction.gtid
+        return isinstance(gtid, MySqlGtid) and gtid in self._executed
+
+    def _counted(self, found: Found) -> bool:
+        """Whether it is left out; counts it."""
+        transaction, result, options = found.transaction, self.result, self._session.options
         reason = left_out(
             transaction, skip_accounts=options.skip_accounts, databases=options.databases, where=str(found)
         )
+        if (found.log.name, transaction.start) in self._refused:
+            reason = "accounts"
         if reason:
-            feed.leave_out(found)
             result.left_out += 1
             if len(result.skipped) < SKIPPED_KEPT:
                 result.skipped.append(f"{reason}: {kind_of_statement(transaction)} ({found})")
-            return
-        feed.apply(found)
+            return True
         result.transactions += 1
         result.bytes += transaction.end - transaction.start
         gtid = str(transaction.gtid) if transaction.gtid else None
         result.last = Applied(gtid, transaction.at, found.log.name, transaction.end)
-        self._tell(found)
+        return False
 
     def _tell(self, found: Found) -> None:
         now = time.monotonic()
@@ -336,8 +393,13 @@ class _Run:
 
     def _next(self) -> str | None:
         """The first transaction that the target has not applied."""
+        marker = markers.read(self._session.login, self._session.options.key) or self._marker
+        found = self._first_open(marker)
+        return None if found is None else str(found)
+
+    def _first_open(self, marker: markers.Marker) -> Found | None:
+        """The first transaction behind the marker that the target has not applied and is to apply; for its places."""
         options = self._session.options
-        marker = markers.read(self._session.login, options.key) or self._marker
         executed = _executed(self._session.login) if marker.gtids == "kept" else GtidSet()
         for found in transactions(self._job, marker.log, marker.place):
             if isinstance(found, OpenLog):
@@ -346,7 +408,7 @@ class _Run:
             if not known and not left_out(
                 found.transaction, skip_accounts=options.skip_accounts, databases=options.databases, where=str(found)
             ):
-                return str(found)
+                return found
         return None
 
 

@@ -3,11 +3,11 @@
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from spoqplus_backup.core.archive.gaps import note_break
+from spoqplus_backup.core.archive.gaps import begin_unlogged, end_unlogged
 from spoqplus_backup.core.connections import Connections, DatabaseLogin
 from spoqplus_backup.core.cores import usable_cores
 from spoqplus_backup.core.crypto import scheme_for
@@ -21,7 +21,8 @@ from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.archived import LOGS
 from spoqplus_backup.core.recovery.index import index_path, open_index
 from spoqplus_backup.core.recovery.place import SANDBOX, forget_progress, private_place, working_server
-from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
+from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.roll_forward import (
     Held,
     Touched,
@@ -122,12 +123,11 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
             if place is not None:
                 place.renew()
             forget_progress(directory)
-        # before the first statement, so that a restore that fails breaks the chain, too
-        _note_break(settings, connections, plan, "was begun")
+        _tell_archive(begin_unlogged, settings, connections, plan)
         with working_server(settings, connections, plan) as login:
             summary = _load(settings, connections, plan, manifest, login)
         if plan.replay is None:
-            _note_break(settings, connections, plan, "was done")
+            _tell_archive(end_unlogged, settings, connections, plan)
         write_json(directory / "load.json", {"generation": generation, "summary": summary.model_dump(mode="json")})
     return summary
 
@@ -169,8 +169,13 @@ def _load(
     )
 
 
-def _note_break(settings: Settings, connections: Connections, plan: RestorePlan, what: str) -> None:
-    """Tell the archive that production was changed without its logs, where that is so."""
+def _tell_archive(
+    what: Callable[[Settings, Connections, str, str], None],
+    settings: Settings,
+    connections: Connections,
+    plan: RestorePlan,
+) -> None:
+    """Where production is changed without its logs, tell the archive that this begins or has ended."""
     request = plan.request
     if (
         plan.place == "server"
@@ -178,8 +183,7 @@ def _note_break(settings: Settings, connections: Connections, plan: RestorePlan,
         and request.into_schema is None
         and not settings.restore.binary_log
     ):
-        words = f"The restore {plan.run_id} of {plan.backup} {what}, which the server's logs do not hold."
-        note_break(settings, connections, words)
+        what(settings, connections, plan.run_id, f"The restore {plan.run_id} of {plan.backup}")
 
 
 def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
@@ -197,7 +201,7 @@ def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan
             coordinates=manifest.component(DATABASE).coordinates,
         ),
     )
-    _note_break(settings, connections, plan, "was done")
+    _tell_archive(end_unlogged, settings, connections, plan)
     return summary
 
 

@@ -19,9 +19,10 @@ from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.applier import apply_logs
 from spoqplus_backup.core.recovery.archived import LOGS, ArchivedLogs, fetch_log, next_name, opened, sealed_log
-from spoqplus_backup.core.recovery.own_logs import gtids_after, own_logs
+from spoqplus_backup.core.recovery.own_logs import gtids_of, own_logs
 from spoqplus_backup.core.recovery.place import private_place, rebuild_job, working_server
-from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
+from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.replay import Options, Replay, ReplayResult, forget, replay
 from spoqplus_backup.core.recovery.target import PlannedReplay, has_gtid
 from spoqplus_backup.core.repository.base import Repository
@@ -143,6 +144,7 @@ def apply_binlogs(settings: Settings, connections: Connections, plan: RestorePla
                 skip_accounts=all(component.name != ACCOUNTS for component in plan.components),
                 databases=frozenset(settings.database.databases) or None,
                 events=tuple(held.events),
+                stall_seconds=settings.database.stall_seconds,
             )
             result = _replay(settings, connections, plan, way, held, touched, options)
             _check_end(touched, result)
@@ -171,7 +173,7 @@ def _way(
     own: list[Path] = []
     copies = directory / LOGS / OWN
     if way is not None:
-        own = own_logs(folder, next_name(way.names[-1]), gtids_after(way.logs[-1]), copies)
+        own = own_logs(folder, next_name(way.names[-1]), gtids_of(way.logs[-1]), copies)
         way = Replay((*way.logs, *own), way.start)
     elif at.file is not None and at.position is not None:
         own = own_logs(folder, at.file, None, copies)

@@ -8,7 +8,8 @@ from spoqplus_backup.core.mysql.copy import copy_tables
 from spoqplus_backup.core.mysql.difference import TableDifference, differences
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.place import working_server
-from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory, target_login
+from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.run import StageSummary
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import locked, read_json, write_json

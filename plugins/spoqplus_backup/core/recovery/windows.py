@@ -110,6 +110,12 @@ def run_of(logs: ArchivedLogs, manifest: Manifest) -> Run:
     # A log that was made while the dump ran (its time is in whole seconds) may be of a server that was reset after it.
     began = component.started_at.replace(microsecond=0)
     timeline, first = next((pair for pair in found if pair[1].created_at < began), found[-1])
+    opening = logs.segment(timeline, logs.names(timeline)[0]).gap
+    if opening is not None and opening.unlogged:
+        raise NoLogsError(
+            f"No log leads on from {manifest.name}: while it was taken, its server was changed in ways that its logs "
+            f"do not hold. {opening.words}"
+        )
     names, missing = _without_a_gap(logs.names(timeline), first.name)
     return Run(manifest, component, timeline, first, names, missing)
 
@@ -177,12 +183,15 @@ def _end_of(logs: ArchivedLogs, run: Run) -> datetime | None:
 
     In that second itself something may have been written to the next log already.
     """
+    known: list[datetime] = []
     for name in reversed(run.names):
         segment = logs.segment(run.timeline, name)
-        ends = [segment.last_at, segment.closed_at and segment.closed_at - SECOND]
-        if known := [end for end in ends if end is not None]:
-            return max(known)
-    return None
+        if segment.closed_at is not None:
+            known.append(segment.closed_at - SECOND)
+        if segment.last_at is not None:
+            known.append(segment.last_at)
+            break
+    return max(known, default=None)
 
 
 def _why_no_further(logs: ArchivedLogs, run: Run) -> str | None:

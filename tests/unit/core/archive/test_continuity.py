@@ -40,10 +40,11 @@ def decided(
     server_id: int = 1,
     uuid: str | None = UUID,
     pending: Gap | None = None,
+    purged: str | None = None,
 ) -> Decision:
     """For a server whose logs have these numbers, the last one being written."""
     there = [ServerLog(f"{base}.{number:06d}", size) for number in numbers]
-    return decide(KnownLogs(logs=logs), Present(server_id, uuid, there, lambda name: begun), None, pending)
+    return decide(KnownLogs(logs=logs), Present(server_id, uuid, there, lambda name: begun, purged), None, pending)
 
 
 def numbers(decision: Decision) -> list[int]:
@@ -117,3 +118,27 @@ def test_a_gap_that_was_found_stays_one_though_the_logs_look_alike_by_now() -> N
     found = decided(range(1, 8), known(), pending=gap)
     assert found.gap is not None
     assert (found.timeline, found.gap.words, numbers(found)) == ("000002", gap.words, [1, 2, 3, 4, 5, 6])
+
+
+@pytest.mark.parametrize(
+    ("purged", "unlogged", "gap"),
+    [
+        (f"{UUID}:1-40", "", None),
+        (f"{UUID}:1-40,\n{OTHER_UUID}:1-5", f"{OTHER_UUID}:1-5", None),
+        (f"{UUID}:1-40,{OTHER_UUID}:1-9", f"{OTHER_UUID}:1-5", f"{OTHER_UUID}:6-9"),
+        (f"{UUID}:1-60", "", f"{UUID}:51-60"),
+        (f"{OTHER_UUID}:1-9", None, None),
+        (None, "", None),
+    ],
+    ids=["purged logs", "there from the start", "more of it", "its own", "archived before this was asked", "MariaDB"],
+)
+def test_transactions_that_no_log_holds_are_a_gap(purged: str | None, unlogged: str | None, gap: str | None) -> None:
+    archived = known(gtids_after=f"{UUID}:1-50", gtids_unlogged=unlogged)
+    found = decided(range(5, 9), archived, purged=purged)
+    assert numbers(found) == [6, 7], "none is archived twice"
+    if gap is None:
+        assert (found.timeline, found.gap) == ("000001", None)
+        return
+    assert found.gap is not None
+    assert (found.timeline, found.gap.reason, found.gap.after) == ("000002", "history", "binlog.000005")
+    assert f"has executed {gap} since binlog.000005" in found.gap.words

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spoqplus_backup.core.errors import PermanentError
-from spoqplus_backup.core.mysql.gtid import GtidSet, GtidState, MariaDbGtid, MySqlGtid, parse_gtid
+from spoqplus_backup.core.mysql.gtid import GtidSet, GtidState, MariaDbGtid, MySqlGtid, goes_on, parse_gtid, unlogged
 
 UUIDS = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "923a27c3-e809-11f1-8d93-02fc00000001")
 sources = st.tuples(st.sampled_from(UUIDS), st.sampled_from(["", "blue", "green"]))
@@ -61,6 +61,48 @@ def test_a_state_keeps_the_last_of_each_server_and_the_newest_of_each_domain() -
     assert state.position() == "0-1-11,7-1-3"
     assert state.newest(7) == MariaDbGtid(7, 1, 3)
     assert state.newest(8) is None
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended", "before", "follows"),
+    [
+        ("0-1-5,7-1-3", "0-1-9,7-1-3", "0-1-9,7-1-3", True),
+        ("", "", "", True),
+        ("0-1-5,7-1-3", "0-1-9,7-1-3", "0-1-9", True),
+        ("0-1-5,7-1-3,7-2-4", "0-1-9,7-1-3,7-2-4", "0-1-9", True),
+        ("0-1-5,7-1-2", "0-1-9,7-1-3", "0-1-9", False),
+        ("0-1-5,7-1-3,7-2-4", "0-1-9,7-1-3,7-2-4", "0-1-9,7-1-3", False),
+        ("0-1-5", "0-1-5", "", False),
+        ("0-1-5", "0-1-9", "0-1-8", False),
+        ("0-1-5", "0-1-9", "0-1-9,7-1-1", False),
+    ],
+    ids=[
+        "as it ended",
+        "nothing yet",
+        "a deleted domain",
+        "of two servers",
+        "not deleted: its last log holds something of it",
+        "not deleted: half of it is there",
+        "a reset",
+        "back",
+        "more",
+    ],
+)
+def test_a_log_of_mariadb_goes_on_where_the_one_before_ended(
+    begun: str, ended: str, before: str, follows: bool
+) -> None:
+    assert goes_on("mariadb", (begun, ended), before) is follows
+
+
+def test_a_log_of_mysql_goes_on_where_the_one_before_ended() -> None:
+    ended = f"{UUIDS[0]}:1-9,{UUIDS[1]}:1-3"
+    assert goes_on("mysql", (f"{UUIDS[0]}:1-4", ended), ended)
+    assert not goes_on("mysql", (f"{UUIDS[0]}:1-4", ended), f"{UUIDS[0]}:1-9")
+
+
+def test_what_was_purged_and_is_in_no_later_log_was_never_logged() -> None:
+    assert unlogged(f"{UUIDS[0]}:1-4", f"{UUIDS[0]}:1-9") == ""
+    assert unlogged(f"{UUIDS[0]}:1-4,\n{UUIDS[1]}:1-3", f"{UUIDS[0]}:1-9") == f"{UUIDS[1]}:1-3"
 
 
 @pytest.mark.parametrize("text", ["0-1", "0-1-x", "a"])
