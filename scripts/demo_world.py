@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +191,8 @@ def _s3() -> Iterator[str]:
     server.start()
     try:
         url = "http://{}:{}".format(*server.get_host_and_port())
+        # what an earlier world of this process kept belongs to the process, not to its server
+        urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()  # noqa: S310 (our own)
         client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **_S3_KEYS)
         client.create_bucket(Bucket=BUCKET)
         yield url
