@@ -13,13 +13,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from spoqplus_backup.core.errors import IntegrityError
-from spoqplus_backup.core.mysql.rows import RowSession
+from spoqplus_backup.core.mysql.rows import RowSession, until_not_lost
 from spoqplus_backup.core.mysql.server import StatementError, quoted
 
 log = logging.getLogger(__name__)
-
-TRIES = 5
-_BEGIN_AGAIN = (1205, 1213)  # waited too long for a lock; deadlock
 
 _NAME = r"`(?:[^`]|``)+`"
 _KEY = re.compile(rf"  ((?:UNIQUE )?KEY ({_NAME}) .+?),?")
@@ -126,17 +123,8 @@ def take_away(session: RowSession, keys: DeferredKeys) -> bool:
 
 
 def _alter(session: RowSession, statement: str) -> None:
-    """Change a definition; who loses against another ALTER TABLE, which wants the same tables, begins again."""
-    for _ in range(TRIES - 1):
-        try:
-            session.rows(statement)
-        except StatementError as error:
-            if error.code not in _BEGIN_AGAIN:
-                raise
-            log.info("Beginning again: %s", error)
-        else:
-            return
-    session.rows(statement)
+    """Change a definition; another ALTER TABLE may want the same tables."""
+    until_not_lost(lambda: session.rows(statement))
 
 
 def _definition(session: RowSession, table: str) -> str:

@@ -4,14 +4,23 @@ The `mysql` client reads every byte of a dump to find where statements end, whic
 to store the rows. Rows need none of that care: an INSERT ends at `;` and a newline, which no value holds.
 """
 
+import logging
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql import server
 from spoqplus_backup.core.process import check_cancelled
+
+log = logging.getLogger(__name__)
+
+TRIES = 5
+PAUSE_SECONDS = 0.1  # times the number of the try: who was in the way gets on
+_LOST = (1205, 1213)  # waited too long for a lock; deadlock
 
 NAME = rb"`(?:[^`]|``)*`"
 INSERT_HEAD = re.compile(rb"INSERT INTO " + NAME + rb" (?:\((?:" + NAME + rb"|\w+|, )*\) )?VALUES(\n| )\(")
@@ -53,6 +62,29 @@ def _end(data: bytearray, start: int, searched: int) -> int:
     return data.find(_END, max(head.end(), searched)) if head else -1
 
 
+def until_not_lost(run: Callable[[], object]) -> None:
+    """Run a statement that is a transaction of its own; one that loses against another's locks begins again.
+
+    Rows of one table are inserted on several connections, and MariaDB locks an empty table as a whole for its first
+    rows. The server undoes what lost, so nothing is there twice.
+
+    Raises:
+        StatementError: the server refused it, or it lost time and again.
+    """
+    for number in range(1, TRIES):
+        try:
+            run()
+        except server.StatementError as error:
+            if error.code not in _LOST:
+                raise
+            log.info("Beginning again: %s", error)
+            check_cancelled()
+            time.sleep(PAUSE_SECONDS * number)
+        else:
+            return
+    run()
+
+
 class RowSession:
     """A connection whose session is as a dump's rows expect it."""
 
@@ -86,7 +118,7 @@ class RowSession:
         """
         for statement in statements(chunks):
             check_cancelled()
-            self._connection.execute(statement)
+            until_not_lost(partial(self._connection.execute, statement))
 
     def close(self) -> None:
         """End the connection."""
