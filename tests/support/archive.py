@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from spoqplus_backup.core.archive.known import catalogues
 from spoqplus_backup.core.crypto import sign
 from spoqplus_backup.core.manifest import BinlogSegment
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.repository.binlogs import BinlogCatalog, Timeline
-from spoqplus_backup.core.repository.opener import open_repositories
 from support.backups import Site
 from support.servers import rows
 
@@ -32,10 +32,7 @@ def log_names(server: SandboxServer) -> list[str]:
 
 def catalogs(site: Site) -> list[BinlogCatalog]:
     """The archived logs of each repository."""
-    keys = site.settings.signing.public_key_files
-    return [
-        BinlogCatalog(item, keys, site.settings.site) for item in open_repositories(site.settings, site.connections)
-    ]
+    return catalogues(site.settings, site.connections)
 
 
 def sidecars(site: Site, timeline: Timeline = FIRST, repository: int = 0) -> list[BinlogSegment]:
