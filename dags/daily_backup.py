@@ -5,9 +5,14 @@ of at most one hour of lost data, and it is what a restore and the monthly recov
 
 **When.** Every night at 03:00 Asia/Seoul (`schedules.daily_backup` in the site's configuration), one run at a time.
 
-**What.** `preflight` checks the server, the keys, the disk and the repositories and claims the set's name. Each
-component then goes through `dump → compress → encrypt → upload` by itself. `verify` looks at every object in every
-repository; `publish` signs the manifest and writes it last: before that, the set does not exist. `notify` tells Slack.
+**What.** `preflight` checks the server, the paths of files, the keys, the disk and the repositories and claims the
+set's name. Each component then goes through `dump → compress → encrypt → upload` by itself; files (uploads, logs,
+configuration) begin with `archive`, which takes what changed since the last full archive, face images with `sync`,
+which sends only new ones, and the environment with `export`. `verify` looks at every object in every repository;
+`publish` signs the manifest and writes it last: before that, the set does not exist. Beside the set, which does not
+wait for them, `mirror` keeps a copy of the uploads on this machine and `config_git` commits the configuration. `notify`
+tells Slack.
+On days with several backups they queue: one at a time reads the server (a pool), and each waits for room to stage in.
 
 **When it fails.** Open the red task before `notify`: its help says what to do, the end of its log says what happened.
 Put that right and *clear* the task, with everything downstream: finished work is kept, nothing is dumped twice, and the
@@ -16,13 +21,14 @@ set keeps its name. Nothing that was published before is touched by a failed run
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
+from spoqplus_backup.core.cadence import DAILY
 from spoqplus_backup.flows.backup import backup
 from spoqplus_backup.flows.tasks import default_args
 from spoqplus_backup.messages import text
 from spoqplus_backup.sites import sites
 
 for settings in sites():
-    cron = settings.schedules.daily_backup
+    cron = DAILY.schedule(settings)
     with DAG(
         dag_id=f"{settings.site}_daily_backup",
         dag_display_name=text(settings.language, "backup.dag", site=settings.site),
@@ -33,4 +39,4 @@ for settings in sites():
         default_args=default_args(settings),
         tags=["backup", "daily", settings.site],
     ):
-        backup(settings, cadence="daily")
+        backup(settings, DAILY)

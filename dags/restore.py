@@ -11,13 +11,16 @@ changed the table), then restore to just before it.
 `approve` shows the plan to a person before production is touched; `safety_backup` then saves what will be replaced.
 `fetch` brings the set here and proves it (signature, sizes, checksums, key) before the first statement reaches the
 server. `load` goes table by table; with a point in time, `apply_binlogs` then replays the archived binary logs
-from the backup's snapshot up to it. `verify_restore` compares objects and row counts with the manifest (after a replay
-those that no log touched, and the last transaction with the plan), `notify` tells Slack.
+from the backup's snapshot up to it. `restore_files` unpacks files (uploads, face images, configuration, logs) beside
+their place, proves them and renames them into it; what was there is kept aside. `set_ownership` gives them to whom the
+configuration says. `verify_restore` compares objects and row counts with the manifest (after a replay those that no log
+touched, and the last transaction with the plan) and every file's content with the index, `notify` tells Slack.
 
 **When it fails.** Open the red task before `notify`: its help says what to do. A failed `load` that is retried goes on
-with the tables that are missing, `apply_binlogs` behind the last transaction that it applied. To go back, run this DAG
-again with the safety backup's name as *backup* (`safety/YYYYMMDD_HHMMSS`). A rejected approval is a failed run: nothing
-was changed.
+with the tables that are missing, `apply_binlogs` behind the last transaction that it applied. Files that can't all be
+put in place are put back at once; `after_failure` offers it when a later task fails. To go back with a server, run
+this DAG again with the safety backup's name as *backup* (`safety/YYYYMMDD_HHMMSS`). A rejected approval is a failed
+run: nothing was changed.
 """
 
 from airflow.sdk import DAG

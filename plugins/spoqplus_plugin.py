@@ -2,8 +2,11 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
+from spoqplus_backup import pools
+
 
 class SpoqplusPlugin(AirflowPlugin):
-    """Shows in the UI's list of plugins that the folder was found."""
+    """Shows in the UI's list of plugins that the folder was found; makes our pools when the scheduler starts."""
 
     name = "spoqplus_backup"
+    listeners = [pools]

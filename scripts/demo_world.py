@@ -220,6 +220,11 @@ language: {language}
 schedules: # by hand here: trigger them in the UI
   binlog_archive: null
   incremental_backup: null
+  retention: null
+files: [] # there is no web server here
+faces: null
+mirror: null
+environment: null
 staging:
   directory: staging
 repositories:

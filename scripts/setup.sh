@@ -33,11 +33,11 @@ choose_packages() {
     # The server's programs alone: mariadb-server would start a service on port 3306 and enable it for every boot.
     # Ubuntu 22.04 has the version in the package's name.
     server=$(first_known mariadb-server-core mariadb-server-core-10.6)
-    wanted+=("${server:-mariadb-server-core}" mariadb-client age openssl zstd gzip tar rsync procps util-linux)
-    local peers=(mydumper pigz gnupg) # what the benchmark compares with; its own test runs it too
+    wanted+=("${server:-mariadb-server-core}" mariadb-client age openssl zstd gzip tar rsync gnupg procps util-linux)
+    local peers=(mydumper pigz) # what the benchmark compares with; its own test runs it too
     case $profile in
     test)
-        wanted+=("${peers[@]}")
+        wanted+=("${peers[@]}" acl attr) # setfacl and getfattr: what an archive of files has to bring back
         # scripts/get-mysql.sh checks what it downloads by that keyring; pages are looked at in Chromium, Korean included
         wanted+=(debian-archive-keyring fonts-noto-cjk)
         if [ -n "$(first_known chromium)" ]; then wanted+=(chromium); fi

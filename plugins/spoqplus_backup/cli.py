@@ -5,8 +5,10 @@ when all is well, 1 when something is wrong, 2 for a wrong call.
 """
 
 import argparse
+import json
 import logging
 import sys
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,28 +18,43 @@ from spoqplus_backup.core.archive.incremental import ref_problems
 from spoqplus_backup.core.connections import Connections, EnvironmentConnections
 from spoqplus_backup.core.crypto import generate_signing_key, key_fingerprint
 from spoqplus_backup.core.errors import BackupError, PermanentError, SettingsError
-from spoqplus_backup.core.manifest import Manifest, Part
+from spoqplus_backup.core.files.face_check import shared_problems
+from spoqplus_backup.core.manifest import Component, Manifest, Part
 from spoqplus_backup.core.mysql.dump import dump
 from spoqplus_backup.core.mysql.statements import KINDS
 from spoqplus_backup.core.progress import human_bytes, human_seconds
 from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
+from spoqplus_backup.core.recovery.files.listing import file_line, files_of
+from spoqplus_backup.core.recovery.files.steps import restore_files, set_ownership
 from spoqplus_backup.core.recovery.find import LIMIT, Effort, find_in_first, read_search
-from spoqplus_backup.core.recovery.place import is_starting, put_back, rebuild_server, start_rebuilt
+from spoqplus_backup.core.recovery.place import is_starting, rebuild_server, start_rebuilt
 from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan
 from spoqplus_backup.core.recovery.planning import make_plan
 from spoqplus_backup.core.recovery.request import RestoreRequest, validate_request
 from spoqplus_backup.core.recovery.restore import fetch, load_set, roll_forward, safety_preflight, verify_restored
 from spoqplus_backup.core.recovery.single_tables import compare_with_now, copy_out
+from spoqplus_backup.core.recovery.undo import undo
 from spoqplus_backup.core.recovery.windows import fulls, windows
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.binlogs import BinlogCatalog
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
-from spoqplus_backup.core.repository.opener import open_repositories, open_repository
+from spoqplus_backup.core.repository.details import Described, DetailsCache, described
+from spoqplus_backup.core.repository.holds import hold, holds, is_held, release, who
+from spoqplus_backup.core.repository.leases import all_leases
+from spoqplus_backup.core.repository.opener import open_all, open_repository
+from spoqplus_backup.core.repository.removal import open_remover
+from spoqplus_backup.core.repository.survey import Survey
+from spoqplus_backup.core.retention.deleting import carry_out
+from spoqplus_backup.core.retention.planning import forget_run, plan_repository
 from spoqplus_backup.core.run import BackupRun, StageSummary
-from spoqplus_backup.core.settings import Settings, check_settings, load_settings, settings_files
+from spoqplus_backup.core.settings import Settings, check_beside, check_settings, load_settings, settings_files
 from spoqplus_backup.core.stages import STORE_THREADS, compress, encrypt, in_parallel, upload, verify
+from spoqplus_backup.list_text import Columns, as_json, total_line
+from spoqplus_backup.messages import text
 from spoqplus_backup.plan_text import differences_markdown, effort_line, local_time, plan_markdown, window_lines
+from spoqplus_backup.retention_text import plan_markdown as plan_markdown_of_retention
+from spoqplus_backup.retention_text import report_markdown
 
 GENERATION = 0  # nothing is ever cleared here: a restore that is resumed goes on
 SIGNING_KEY, SIGNING_PUB = "signing.key", "signing.pub"
@@ -69,9 +86,14 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--restore", action="store_true", help="also what only a machine that restores needs")
     check.set_defaults(command=check_config)
 
-    listing = commands.add_parser("list", help="list the backups, newest first")
+    listing = commands.add_parser("list", help="list the backups, oldest first: copies, media, off-site, 3-2-1 rule")
     listing.add_argument("--cadence", help="only these, such as daily or safety")
     listing.add_argument("--repository", help="only this one's")
+    listing.add_argument("--newest", type=int, metavar="N", help="only the newest N")
+    listing.add_argument(
+        "--details", action="store_true", help="read and prove every manifest that was not read before: size, contents"
+    )
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
     listing.set_defaults(command=list_sets)
 
     show = commands.add_parser("show", help="show what a backup holds")
@@ -88,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_restore(restore)
     restore.set_defaults(command=restore_set)
 
+    files = commands.add_parser("files", help="list the files of a backup's component, with all that it stands on")
+    _add_set(files)
+    files.add_argument("component", help="such as uploads")
+    files.add_argument("pattern", nargs="*", help="only these; * goes across folders")
+    files.add_argument("--deleted", action="store_true", help="also what was deleted since the full archive")
+    files.set_defaults(command=list_files)
+
     reachable = commands.add_parser("windows", help="list the points in time that each full backup and its logs reach")
     reachable.add_argument("--repository", help="only this one's")
     reachable.set_defaults(command=list_windows)
@@ -102,11 +131,34 @@ def _parser() -> argparse.ArgumentParser:
     finding.add_argument("--repository", help="the one to look in (default: the first that has logs)")
     finding.set_defaults(command=find_transactions)
 
+    _add_retention(commands)
+
     keys = commands.add_parser("keys", help="make keys").add_subparsers(required=True, metavar="COMMAND")
     generate = keys.add_parser("generate", help="make a pair of signing keys in a folder")
     generate.add_argument("folder", type=Path)
     generate.set_defaults(command=generate_keys)
     return parser
+
+
+def _add_retention(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    cleaning = commands.add_parser("retention", help="delete what no rule keeps; asks before much goes")
+    cleaning.add_argument("--repository", help="only in this one")
+    cleaning.add_argument("--dry-run", action="store_true", help="only show the plan")
+    cleaning.add_argument("--yes", action="store_true", help="do not ask when more goes than retention.maximum_share")
+    cleaning.set_defaults(command=clean_up)
+
+    holding = commands.add_parser("hold", help="keep a backup, whatever the rules say")
+    holding.add_argument("backup", help="latest, a day (YYYYMMDD), or a set such as daily/20250101_030000")
+    holding.add_argument("--reason", required=True, help="why, for whoever finds the hold in a year")
+    holding.set_defaults(command=hold_set)
+
+    releasing = commands.add_parser("release", help="let a held backup go the way of its rules again")
+    releasing.add_argument("backup", help="a set such as daily/20250101_030000")
+    releasing.set_defaults(command=release_set)
+
+    held = commands.add_parser("holds", help="list the holds, and the leases of sets that are in use")
+    held.add_argument("--repository", help="only this one's")
+    held.set_defaults(command=list_holds)
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
@@ -120,13 +172,15 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repository", help="where to take it from (default: the first that has it)")
     parser.add_argument("--components", nargs="+", metavar="NAME", help="what to restore (default: database)")
     parser.add_argument("--tables", nargs="+", metavar="DATABASE.TABLE", help="only these")
+    parser.add_argument("--paths", nargs="+", metavar="PATTERN", help="only these files of one component")
+    parser.add_argument("--target-root", metavar="FOLDER", help="files below another root than the original one")
     parser.add_argument("--into-schema", metavar="NAME", help="under another schema name")
     point = parser.add_mutually_exclusive_group()
     point.add_argument("--to-time", metavar="TIME", help="roll forward to 2026-01-31T14:05:09+09:00, or latest")
     point.add_argument("--to-gtid", metavar="GTID", help="roll forward to a transaction, with it")
     point.add_argument("--before-gtid", metavar="GTID", help="roll forward to just before a transaction")
     parser.add_argument("--rebuild", action="store_true", help="make the whole server anew; needs restore.rebuild")
-    parser.add_argument("--put-back", metavar="RUN", help="undo a rebuild that failed: the old data directory is back")
+    parser.add_argument("--put-back", metavar="RUN", help="undo a restore that failed: what it moved aside is back")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     parser.add_argument("--no-safety-backup", dest="safety_backup", action="store_false", help="save nothing before")
     parser.add_argument("--yes", action="store_true", help="do not ask before production is overwritten")
@@ -149,7 +203,10 @@ def check_config(options: argparse.Namespace) -> int:
     status = 0
     for file in [options.config] if options.config else settings_files():
         try:
-            problems = check_settings(load_settings(file), connections, restoring=options.restore)
+            settings = load_settings(file)
+            problems = check_settings(settings, connections, restoring=options.restore)
+            if not options.restore:
+                problems += check_beside(settings, connections)
         except SettingsError as error:
             problems = [str(error)]
         for problem in problems:
@@ -163,7 +220,7 @@ def check_config(options: argparse.Namespace) -> int:
 def _repositories(options: argparse.Namespace, settings: Settings, connections: Connections) -> list[Repository]:
     if options.repository is not None:
         return [open_repository(settings, options.repository, connections)]
-    return open_repositories(settings, connections)
+    return open_all(settings, connections)
 
 
 def _catalog(settings: Settings, repository: Repository) -> Catalog:
@@ -171,50 +228,70 @@ def _catalog(settings: Settings, repository: Repository) -> Catalog:
 
 
 def list_sets(options: argparse.Namespace) -> int:
-    """Print a line for each set in each repository; one that can't be trusted says why."""
+    """Print a line for each set: where it is and whether the 3-2-1 rule holds; with details, whether it can be used.
+
+    Listings alone are read, and what is remembered of manifests that were read before.
+    """
     settings = _settings(options)
-    status = 0
-    for repository in _repositories(options, settings, EnvironmentConnections()):
-        catalog = _catalog(settings, repository)
-        sets = catalog.sets(options.cadence)
-        print(f"{repository.name} ({repository.url}): {len(sets)} sets")
-        for ref in sets:
-            try:
-                print(f"  {_line(catalog.load(ref))}")
-            except PermanentError as error:
-                print(f"  {ref.name}  NOT USABLE: {error}")
-                status = 1
-    return status
-
-
-def _line(manifest: Manifest) -> str:
-    if manifest.binlog_range is not None:
-        return _incremental_line(manifest)
-    names = ", ".join(component.name for component in manifest.components)
-    took = human_seconds((manifest.finished_at - manifest.started_at).total_seconds())
-    return (
-        f"{manifest.name:<28}{human_bytes(manifest.stored_bytes):>12} of {human_bytes(manifest.raw_bytes):>10}  "
-        f"{took:>12}  {manifest.server.flavour} {manifest.server.version}  {names}"
+    catalogs = [_catalog(settings, item) for item in _repositories(options, settings, EnvironmentConnections())]
+    survey = Survey(settings, catalogs)
+    found = survey.sets(options.cadence)
+    if options.newest is not None:
+        found = iter(deque(found, maxlen=max(0, options.newest)))
+    held = _held(settings, catalogs)
+    cache = DetailsCache.of(settings)
+    by_name = {catalog.repository.name: catalog for catalog in catalogs}
+    columns = Columns.of(settings)
+    if not options.json:
+        print(columns.header())
+    counts = Counter(
+        _show(columns, item, held.get(item.found.name), as_object=options.json)
+        for item in described(by_name, cache, found, read=options.details)
     )
+    cache.close()
+    for name, error in survey.failures.items():
+        print(f"{name}: {error}", file=sys.stderr)
+    if not options.json:
+        print(total_line(settings, counts.total(), counts[True, True] + counts[True, False]))
+    unusable = counts[True, False] + counts[False, False]
+    return 1 if unusable or survey.failures else 0
+
+
+def _held(settings: Settings, catalogs: Sequence[Catalog]) -> dict[str, str]:
+    """Why each held set is held, in whichever repository says so."""
+    found: dict[str, str] = {}
+    for catalog in catalogs:
+        try:
+            found |= holds(catalog.repository, settings.signing.public_key_files)
+        except BackupError as error:
+            print(f"{catalog.repository.name}: {error}", file=sys.stderr)
+    return found
+
+
+def _show(columns: Columns, item: Described, held: str | None, *, as_object: bool) -> tuple[bool, bool]:
+    """Print a set; whether the 3-2-1 rule holds for it, and whether it can be used."""
+    if as_object:
+        print(json.dumps(as_json(item) | {"hold": held}, ensure_ascii=False))
+    else:
+        print(columns.line(item))
+    language = columns.settings.language
+    if held and not as_object:
+        print(f"    {text(language, 'list.held', words=held)}")
+    problem = item.problem or (text(language, "list.differs") if item.found.differs else None)
+    if problem and not as_object:
+        print(f"    {text(language, 'list.unusable', problem=problem)}")
+    return item.found.holds, problem is None
 
 
 def _size(manifest: Manifest) -> str:
     if manifest.binlog_range is not None:
         stored, raw = _log_bytes(manifest)
         return f"{human_bytes(stored)} stored, {human_bytes(raw)} of binary logs"
-    return f"{human_bytes(manifest.stored_bytes)} stored, {human_bytes(manifest.raw_bytes)} of SQL"
+    return f"{human_bytes(manifest.stored_bytes)} stored, {human_bytes(manifest.raw_bytes)} before compression"
 
 
 def _log_bytes(manifest: Manifest) -> tuple[int, int]:
     return sum(ref.stored_bytes for ref in manifest.binlogs), sum(ref.raw_bytes for ref in manifest.binlogs)
-
-
-def _incremental_line(manifest: Manifest) -> str:
-    stored, raw = _log_bytes(manifest)
-    return (
-        f"{manifest.name:<28}{human_bytes(stored):>12} of {human_bytes(raw):>10}  {_covers(manifest)}  "
-        f"{manifest.server.flavour} {manifest.server.version}  after {manifest.depends_on[0]}"
-    )
 
 
 def _covers(manifest: Manifest) -> str:
@@ -270,15 +347,22 @@ def show_set(options: argparse.Namespace) -> int:
     if (point := manifest.recovery_point) is not None and point.complete_until is not None:
         print(f"complete      until {point.complete_until.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}")
     for component in manifest.components:
-        rows = "" if component.rows is None else f", {component.rows:,} rows"
-        counts = ", ".join(f"{count} {kind}" for kind, count in component.counts.model_dump().items() if count)
         print(
             f"component     {component.name}: {len(component.parts)} parts, {human_bytes(component.stored_bytes)} of "
-            f"{human_bytes(component.raw_bytes)}{rows}; {counts or 'nothing in it'}"
+            f"{human_bytes(component.raw_bytes)}{_holds(component)}"
         )
     for warning in manifest.warnings:
         print(f"warning       {warning}")
     return 0
+
+
+def _holds(component: Component) -> str:
+    if component.kind == "files":
+        on = f", changed since {component.base}" if component.base else ""
+        return f"; {component.files or 0:,} files{on}"
+    rows = "" if component.rows is None else f", {component.rows:,} rows"
+    counts = ", ".join(f"{count} {kind}" for kind, count in component.counts.model_dump().items() if count)
+    return f"{rows}; {counts or 'nothing in it'}"
 
 
 def _show_range(manifest: Manifest, zone: ZoneInfo) -> None:
@@ -309,7 +393,8 @@ def verify_set(options: argparse.Namespace) -> int:
             print(f"{repository.name}: {problem}")
         size = human_bytes(manifest.stored_bytes + _log_bytes(manifest)[0])
         verdict = f"{len(problems)} problems" if problems else "good"
-        objects = len(manifest.objects()) + 2 * len(manifest.binlogs)  # each log has its index beside it
+        shared = sum(component.shared.count for component in manifest.components if component.shared is not None)
+        objects = len(manifest.objects()) + 2 * len(manifest.binlogs) + shared  # each log has its index beside it
         print(f"{repository.name}: {manifest.name}: {verdict} ({objects} objects, {size})")
         status = 1 if problems else status
     return status
@@ -329,7 +414,25 @@ def _damage(repository: Repository, manifest: Manifest, *, read_back: bool) -> l
         return None
 
     found = in_parallel(check, list(manifest.objects().items()), STORE_THREADS)
-    return [problem for problem in found if problem is not None]
+    problems = [problem for problem in found if problem is not None]
+    try:
+        return [*problems, *shared_problems(repository, manifest, read_back=read_back)]
+    except PermanentError as error:  # its list can't be read
+        return [*problems, str(error)]
+
+
+def list_files(options: argparse.Namespace) -> int:
+    """Print a line for each file, folder and link that a restore would give; 1 when there is none."""
+    settings, connections = _settings(options), EnvironmentConnections()
+    (repository, manifest), *_ = _find(options, settings)[0]
+    zone = ZoneInfo(settings.timezone)
+    count = 0
+    for item in files_of(settings, connections, repository, manifest, options.component, options.pattern):
+        if item.deleted and not options.deleted:
+            continue
+        count += not item.deleted
+        print(file_line(item, zone))
+    return 0 if count else 1
 
 
 def list_windows(options: argparse.Namespace) -> int:
@@ -372,17 +475,19 @@ def restore_set(options: argparse.Namespace) -> int:
     """Plan, ask, save what will be overwritten, fetch, load, compare."""
     settings, connections = _settings(options), EnvironmentConnections()
     if options.put_back:
-        _report(put_back(settings, connections, load_plan(settings, options.put_back)))
+        _report(undo(settings, connections, load_plan(settings, options.put_back)))
         return 0
     plan = load_plan(settings, options.resume) if options.resume else _new_plan(options, settings, connections)
     print(plan_markdown(settings, plan))
     if plan.request.dry_run:
         return 0
-    if plan.request.environment == "production" and not (options.yes or _agreed(settings)):
+    if plan.request.environment == "production" and not (
+        options.yes or _agreed("This overwrites production.", settings.site)
+    ):
         print("Nothing was changed.")
         return 1
     print(f"\nIf it fails, go on with: spoqplus-backup restore --resume {plan.run_id}\n", flush=True)
-    if plan.request.saves:
+    if plan.request.saves and plan.has_database:
         _save_what_is_there(settings, connections, plan)
     _report(fetch(settings, connections, plan))
     _carry_out(settings, connections, plan)
@@ -395,13 +500,18 @@ def _carry_out(settings: Settings, connections: Connections, plan: RestorePlan) 
         print(f"If it can't be finished, undo it with: spoqplus-backup restore --put-back {plan.run_id}\n", flush=True)
         if not is_starting(settings, connections, plan):
             _report(rebuild_server(settings, connections, plan))
-    _report(load_set(settings, connections, plan, generation=GENERATION))
+    if plan.has_database:
+        _report(load_set(settings, connections, plan, generation=GENERATION))
     if plan.replay is not None or plan.place == "rebuild":
         _report(roll_forward(settings, connections, plan))
     if plan.place == "sandbox":
         _report(copy_out(settings, connections, plan))
+    if plan.files:
+        print(f"To put back what was there: spoqplus-backup restore --put-back {plan.run_id}\n", flush=True)
+        _report(restore_files(settings, connections, plan, generation=GENERATION))
+        _report(set_ownership(settings, plan))
     _report(verify_restored(settings, connections, plan))
-    if found := compare_with_now(settings, connections, plan):
+    if plan.has_database and (found := compare_with_now(settings, connections, plan)):
         print(differences_markdown(settings, found))
     if plan.place == "rebuild":
         _report(start_rebuilt(settings, connections, plan))
@@ -413,9 +523,9 @@ def _new_plan(options: argparse.Namespace, settings: Settings, connections: Conn
     return make_plan(settings, connections, request, f"cli/{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}")
 
 
-def _agreed(settings: Settings) -> bool:
+def _agreed(what: str, word: str) -> bool:
     try:
-        return input(f"\nThis overwrites production. Type {settings.site} to go on: ").strip() == settings.site
+        return input(f"\n{what} Type {word} to go on: ").strip() == word
     except EOFError:
         return False
 
@@ -439,6 +549,87 @@ def _save_what_is_there(settings: Settings, connections: Connections, plan: Rest
 def _report(summary: StageSummary) -> None:
     detail = ", ".join(f"{name} {value}" for name, value in summary.detail.items())
     print(f"{summary.stage}: {human_seconds(summary.seconds)} ({detail})", flush=True)
+
+
+def clean_up(options: argparse.Namespace) -> int:
+    """Show each repository's plan, ask when much would go, delete, and say what went."""
+    settings, connections = _settings(options), EnvironmentConnections()
+    run = f"cli/{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}"
+    names = [options.repository] if options.repository else [item.name for item in settings.repositories]
+    status = 0
+    for name in names:
+        try:
+            refused = _clean_up_one(options, settings, connections, name, run)
+        except BackupError as error:  # the next repository may be well
+            print(f"{name}: {error}", file=sys.stderr)
+            refused = True
+        status = 1 if refused else status
+    forget_run(settings, run)
+    return status
+
+
+def _clean_up_one(
+    options: argparse.Namespace, settings: Settings, connections: Connections, name: str, run: str
+) -> bool:
+    """One repository; whether something that should have gone did not."""
+    plan = plan_repository(settings, connections, name, run)
+    print(plan_markdown_of_retention(settings, name, plan), flush=True)
+    if options.dry_run:
+        return False
+    if plan.needs_approval and not (options.yes or _agreed(f"This deletes {plan.share:.0%} of {name}.", name)):
+        print("Nothing was deleted.")
+        return True
+    report = carry_out(settings, connections, name, plan, run)
+    print(report_markdown(settings, [report]), flush=True)
+    return bool(report.refused)
+
+
+def hold_set(options: argparse.Namespace) -> int:
+    """Hold a set in every repository."""
+    settings, connections = _settings(options), EnvironmentConnections()
+    repositories = [open_repository(settings, item.name, connections) for item in settings.repositories]
+    name = _name_of(settings, repositories, options.backup)
+    made = hold(settings, repositories, name, options.reason, who())
+    print(f"{made.set} is held: {made.words}")
+    return 0
+
+
+def _name_of(settings: Settings, repositories: Sequence[Repository], backup: str) -> str:
+    """The set that is meant, from the first repository that has it."""
+    failure: BackupError | None = None
+    for repository in repositories:
+        try:
+            return _catalog(settings, repository).resolve(backup).name
+        except BackupError as error:
+            failure = failure or error
+    raise failure or PermanentError(f"No repository is configured that could have {backup}.")
+
+
+def release_set(options: argparse.Namespace) -> int:
+    """Release a hold, with the credentials that may delete."""
+    settings, connections = _settings(options), EnvironmentConnections()
+    removers = [open_remover(settings, item.name, connections) for item in settings.repositories]
+    if not any(is_held(remover, options.backup) for remover in removers):
+        raise PermanentError(f"{options.backup} is not held: see `spoqplus-backup holds`.")
+    release(removers, options.backup)
+    print(f"{options.backup} is no longer held.")
+    return 0
+
+
+def list_holds(options: argparse.Namespace) -> int:
+    """Print the holds and the leases of each repository."""
+    settings = _settings(options)
+    zone, now = ZoneInfo(settings.timezone), datetime.now(timezone.utc)
+    for repository in _repositories(options, settings, EnvironmentConnections()):
+        held = holds(repository, settings.signing.public_key_files)
+        used = [lease for lease in all_leases(repository) if lease.is_valid(now)]
+        print(f"{repository.name} ({repository.url}): {len(held)} holds, {len(used)} in use")
+        for name, words in held.items():
+            print(f"  {name:<28}held: {words}")
+        for lease in used:
+            until = lease.expires_at.astimezone(zone)
+            print(f"  {lease.set:<28}{lease.purpose} until {until:%Y-%m-%d %H:%M:%S %Z}, {lease.run}")
+    return 0
 
 
 def generate_keys(options: argparse.Namespace) -> int:

@@ -14,6 +14,11 @@ KOREAN: dict[str, str] = {
     # the stages' names, in the graph and in messages
     "stage.preflight": "사전 점검",
     "stage.dump": "덤프",
+    "stage.archive": "아카이브",
+    "stage.sync": "동기화",
+    "stage.export": "환경 변수 추출",
+    "stage.mirror": "업로드 미러",
+    "stage.config_git": "설정 커밋",
     "stage.compress": "압축",
     "stage.encrypt": "암호화",
     "stage.upload": "업로드",
@@ -27,6 +32,8 @@ KOREAN: dict[str, str] = {
     "stage.apply_binlogs": "바이너리 로그 적용",
     "stage.rebuild": "서버 재구성",
     "stage.copy_tables": "테이블 복사",
+    "stage.restore_files": "파일 복원",
+    "stage.set_ownership": "소유자 설정",
     "stage.start_service": "서비스 시작",
     "stage.after_failure": "실패 시 결정",
     "stage.put_back": "되돌리기",
@@ -35,18 +42,49 @@ KOREAN: dict[str, str] = {
     # the daily backup
     "backup.dag": "{site} 일일 백업",
     "backup.description": (
-        "데이터베이스 전체를 덤프·압축·암호화하여 모든 저장소에 올리고 서명한 매니페스트를 게시합니다."
+        "데이터베이스 전체와 파일을 덤프·압축·암호화하여 모든 저장소에 올리고 서명한 매니페스트를 게시합니다."
+    ),
+    "weekly.dag": "{site} 주간 백업",
+    "weekly.description": "모든 것을 전체 백업하고, 저장소에 올린 오브젝트를 하나씩 다시 읽어 비교합니다.",
+    "monthly.dag": "{site} 월간 백업",
+    "monthly.description": (
+        "전체 백업을 장기 보관 스토리지 클래스로 올리고, 설정한 저장소에서는 오브젝트 잠금으로 삭제를 막습니다."
     ),
     "restore.dag": "{site} 복원",
     "restore.description": "게시된 백업을 시험 서버나 운영 서버로 되돌립니다.",
     # what to do when a task fails
     "help.preflight": (
-        "**실패하면** 로그에 잘못된 항목이 모두 나열됩니다(접속, 권한, 클라이언트 버전, 빈 공간, 저장소, 키). 고친 뒤 "
-        "이 작업을 clear 하세요. 아직 아무것도 덤프하지 않았습니다."
+        "**실패하면** 로그에 잘못된 항목이 모두 나열됩니다(접속, 권한, 클라이언트 버전, 파일 경로, 빈 공간, 저장소, "
+        "키). 고친 뒤 이 작업을 clear 하세요. 아직 아무것도 덤프하지 않았습니다."
     ),
     "help.dump": (
         "**실패하면** 로그에 mysqldump의 마지막 말이 있습니다. 원인을 없앤 뒤 이 작업만 clear 하면 처음부터 다시 "
         "덤프합니다. 다른 구성 요소에는 영향이 없습니다."
+    ),
+    "help.archive": (
+        "설정한 경로를 GNU tar로 묶습니다. 읽는 사이 바뀌거나 사라진 파일은 실패가 아니라 주의 사항으로 알립니다. "
+        "**실패하면** 로그에 tar의 마지막 말이나 잘못된 설정 항목이 나옵니다. 경로(마운트되어 있는지), 읽기 권한, "
+        "디스크를 확인하고 이 작업만 clear 하면 처음부터 다시 묶습니다. 다른 구성 요소에는 영향이 없습니다."
+    ),
+    "help.sync": (
+        "새 얼굴 이미지만 암호화해 모든 저장소에 올리고, 지금 있는 것의 색인을 남깁니다. 저장소의 것은 지우지 "
+        "않습니다. **실패하면** 로그를 보세요: 폴더가 비었거나 마운트되지 않았거나 너무 많이 사라졌다면(보호 장치) "
+        "원인을 먼저 확인하세요. 의도한 삭제라면 `faces.maximum_deletions`를 한 번만 올리고 이 작업을 clear 하세요. "
+        "이미 올라간 것은 다시 보내지 않습니다."
+    ),
+    "help.export": (
+        "사이트의 환경 변수 중 정해진 접두사의 것만 골라 암호화합니다. 디스크에 평문으로 남지 않습니다. **실패하면** "
+        "로그에 읽지 못한 파일이나 프로세스, 맞지 않는 gpg 키가 나옵니다. 고친 뒤 이 작업을 clear 하세요."
+    ),
+    "help.mirror": (
+        "업로드 폴더를 rsync로 미러링합니다. 세트는 이 작업을 기다리지 않습니다. **실패하면** 로그를 보세요: 원본이 "
+        "비었거나 마운트되지 않았거나, 대상이 미러가 아니거나, 너무 많이 지워질 뻔했다면 아무것도 지우지 않았습니다. "
+        "디스크를 확인하고 이 작업을 clear 하세요. 의도한 삭제라면 `mirror.maximum_deletions`를 한 번만 올리세요."
+    ),
+    "help.config_git": (
+        "설정 파일이 바뀌었으면 오늘의 브랜치에 커밋합니다. 원격 저장소가 응답하지 않으면 다시 시도하고 끝내 안 되면 "
+        "주의로만 남깁니다. **실패하면** 비밀 키가 든 파일이 로그에 나옵니다: `config_git.exclude`에 넣고 이 작업을 "
+        "clear 하세요. 아무것도 커밋하지 않았습니다."
     ),
     "help.compress": (
         "**실패하면** 대개 디스크가 가득 찬 것입니다. 스테이징 디스크를 비우고 이 작업을 clear 하세요. 끝난 파트는 "
@@ -61,8 +99,8 @@ KOREAN: dict[str, str] = {
         "올라간 파트는 다시 보내지 않습니다."
     ),
     "help.verify": (
-        "**실패하면** 로그에 빠졌거나 손상된 오브젝트와 저장소가 나옵니다. 해당 구성 요소의 upload 작업을 clear 하면 "
-        "다시 올리고 검증합니다."
+        "**실패하면** 로그에 빠졌거나 손상된 오브젝트와 저장소가 나옵니다. 해당 구성 요소의 upload 작업(얼굴 "
+        "이미지라면 sync)을 clear 하면 다시 올리고 검증합니다."
     ),
     "help.publish": (
         "**실패하면** 서명 키와 저장소 쓰기 권한을 확인하고 이 작업을 clear 하세요. 매니페스트가 없는 백업은 복원에 "
@@ -106,18 +144,30 @@ KOREAN: dict[str, str] = {
         "재구성한 서버의 서비스를 시작합니다. **실패하면** 서버의 오류 로그와 시작 명령을 확인하고 이 작업을 clear "
         "하거나, after_failure에서 이전 디렉터리를 되돌리세요. 서버가 응답하기 전에는 이전 디렉터리를 지우지 않습니다."
     ),
+    "help.restore_files": (
+        "파일을 대상 옆에 풀어 모두 확인한 뒤 이름을 바꿔 제자리에 넣습니다(파일 구성 요소를 골랐을 때만). 있던 것은 "
+        ".replaced-로 남습니다. **실패하면** 있던 파일은 그대로이거나 이미 되돌렸습니다. 로그의 원인(권한, 디스크, "
+        "아카이브)을 없애고 이 작업을 clear 하세요. 수상한 이름이나 링크가 나왔다면 누가 그 백업을 만들었는지 먼저 "
+        "알아내세요."
+    ),
+    "help.set_ownership": (
+        "복원한 파일의 소유자와 권한을 설정 restore.ownership대로 맞춥니다. **실패하면** 이 서버에 그 사용자가 있는지, "
+        "작업자가 root인지 확인하고 이 작업을 clear 하거나, after_failure에서 있던 파일을 되돌리세요."
+    ),
     "help.after_failure": (
-        "재구성이 실패하면 사람에게 묻습니다: 이전 데이터 디렉터리를 되돌리거나, 그대로 두고 실패한 작업을 clear "
-        "하세요. **실패하면** 시간 안에 답이 없던 것입니다: 이 작업을 clear 하면 다시 묻습니다. 그때까지 서비스는 멈춰 "
-        "있습니다."
+        "재구성이나 파일 복원이 옮겨 둔 것이 있는데 실패하면 사람에게 묻습니다: 있던 것을 되돌리거나, 그대로 두고 "
+        "실패한 작업을 clear 하세요. **실패하면** 시간 안에 답이 없던 것입니다: 이 작업을 clear 하면 다시 묻습니다. "
+        "재구성이었다면 그때까지 서비스는 멈춰 있습니다."
     ),
     "help.put_back": (
-        "이전 데이터 디렉터리를 되돌리고 서비스를 시작합니다. 복원하던 것은 .failed- 폴더에 남습니다. **실패하면** "
-        "로그의 원인을 없애고 이 작업을 clear 하세요. 중단된 곳부터 이어 갑니다."
+        "옮겨 둔 것을 되돌립니다. 이전 데이터 디렉터리라면 서비스를 시작하고 복원하던 것은 .failed- 폴더에 남기며, "
+        "파일이라면 있던 파일을 제자리에 놓습니다. **실패하면** 로그의 원인을 없애고 이 작업을 clear 하세요. 중단된 "
+        "곳부터 이어 갑니다."
     ),
     "help.verify_restore": (
-        "매니페스트의 모든 오브젝트가 있고 행 수가 같은지 확인합니다. **실패하면** 로그에 다른 것이 나열됩니다. load "
-        "작업을 clear 하거나 안전 백업을 복원하세요."
+        "매니페스트의 모든 오브젝트가 있고 행 수가 같은지, 모든 파일의 크기와 SHA-256이 색인과 같은지 확인합니다. "
+        "**실패하면** 로그에 다른 것이 나열됩니다. 서버라면 load 작업을 clear 하거나 안전 백업을 복원하세요. "
+        "파일이라면 있던 것은 이미 되돌렸으니 restore_files를 clear 하세요."
     ),
     # the restore's form
     "form.section.what": "일부만 복원",
@@ -153,6 +203,17 @@ KOREAN: dict[str, str] = {
     "form.find_kinds.help": "비워 두면 delete, drop, truncate를 찾습니다. ddl은 정의를 바꾸는 모든 문장입니다.",
     "form.find_since": "이 시각부터 찾기",
     "form.find_since.help": "예: 2026-01-31T14:00+09:00. 비워 두면 보관된 모든 로그에서 찾습니다.",
+    "form.section.files": "파일",
+    "form.paths": "파일 이름이나 패턴",
+    "form.paths.help": (
+        "한 줄에 하나씩. 예: uploads/2026/*, /var/www/html/.env. *와 ?는 폴더를 넘어갑니다. 폴더를 적으면 그 안의 것도 "
+        "모두 복원합니다. 파일 구성 요소 하나에만 쓸 수 있고, 비워 두면 전체를 복원하며 그 뒤에 생긴 것은 사라집니다."
+    ),
+    "form.target_root": "다른 위치로",
+    "form.target_root.help": (
+        "예: /restore. 파일을 원래 자리 대신 이 폴더 아래에 복원합니다. 비워 두면 운영은 원래 자리, 시험은 설정 "
+        "restore.files_root(없으면 스테이징 아래)입니다. 시험 환경은 운영 파일을 절대 건드리지 않습니다."
+    ),
     "form.environment": "대상 환경",
     "form.environment.help": "test는 시험 서버로, production은 계획을 보고 승인한 뒤 운영 서버로 복원합니다.",
     "form.environment.test": "시험 서버",
@@ -170,6 +231,11 @@ KOREAN: dict[str, str] = {
     "form.component.accounts": "계정과 권한",
     "form.component.critical_tables": "중요 테이블",
     "form.component.face_encodings": "얼굴 인코딩",
+    "form.component.uploads": "업로드 파일",
+    "form.component.logs": "로그 파일",
+    "form.component.config": "설정 파일",
+    "form.component.face_images": "얼굴 이미지",
+    "form.component.environment": "환경 변수",
     "form.tables": "테이블",
     "form.tables.help": "한 줄에 하나씩 데이터베이스.테이블. 비워 두면 구성 요소 전체를 복원합니다.",
     "form.into_schema": "다른 스키마로",
@@ -218,12 +284,12 @@ KOREAN: dict[str, str] = {
     "difference.changed": "바뀜",
     "difference.same": "같음",
     "difference.samples": "예(기본 키)",
-    "after_failure.subject": "{site} 서버 재구성이 실패했습니다. 이전 데이터 디렉터리를 되돌릴까요?",
+    "after_failure.subject": "{site} 복원이 실패했습니다. 있던 것을 되돌릴까요?",
     "after_failure.body": (
-        "서비스는 멈춰 있고 이전 데이터는 그대로 있습니다. 되돌리면 복원 전의 서버가 다시 시작됩니다. 실패한 작업을 "
-        "고쳐 계속하려면 그대로 두고 그 작업을 clear 하세요."
+        "옮겨 둔 이전 데이터 디렉터리와 파일은 그대로 있습니다. 서버 재구성이었다면 서비스는 멈춰 있고, 되돌리면 복원 "
+        "전의 서버가 다시 시작됩니다. 실패한 작업을 고쳐 계속하려면 그대로 두고 그 작업을 clear 하세요."
     ),
-    "after_failure.put_back": "이전 데이터 디렉터리를 되돌립니다",
+    "after_failure.put_back": "있던 것을 되돌립니다",
     "after_failure.leave": "그대로 둡니다. 실패한 작업을 clear 하겠습니다",
     "plan.windows": "도달할 수 있는 구간",
     "plan.window": "`{backup}`: {start}부터 {end}까지",
@@ -243,6 +309,20 @@ KOREAN: dict[str, str] = {
     "plan.overwrites": "덮어쓰는 것 {count}개",
     "plan.overwrites.nothing": "덮어쓰는 것이 없습니다.",
     "plan.warnings": "주의",
+    "plan.files.amount": "파일",
+    "plan.files.amount.of": "{files}개, {size}",
+    "plan.files.archives": "백업 순서",
+    "plan.files.root": "위치",
+    "plan.files.paths": "고른 것",
+    "plan.files.duration": "예상 시간",
+    "plan.files.nothing": "그 자리에 있는 것이 없습니다.",
+    "plan.files.replaces": (
+        "바뀌는 것: {places}. 지금 있는 것은 통째로 옆에 두었다가(.replaced-) 검증이 끝나면 지웁니다."
+    ),
+    "plan.files.replaces.chosen": (
+        "{places}에서 고른 파일만 바뀝니다. 지금 있는 것은 옆에 두었다가(.replaced-) 검증이 끝나면 지웁니다."
+    ),
+    "plan.files.deleted": "백업 전에 지워져 복원하지 않는 것 {count}개: {names}",
     # the log
     "log.stage": "{stage} {component}: 파트 {parts}개, {sizes}, {seconds}, {rate}/s",
     "log.dry_run": "계획만 세우는 실행이므로 여기서 끝납니다.",
@@ -250,12 +330,14 @@ KOREAN: dict[str, str] = {
     "log.no_target": "복원할 시점을 주지 않았으므로 적용할 바이너리 로그가 없습니다.",
     "log.no_rebuild": "되돌리거나 다시 만들 서버가 없습니다.",
     "log.no_copy": "다른 스키마로 복사할 테이블이 없습니다.",
-    "log.not_put_back": "이전 데이터 디렉터리를 그대로 둡니다.",
+    "log.no_files": "복원할 파일이 없습니다.",
+    "log.not_put_back": "옮겨 둔 것을 그대로 둡니다.",
     "log.found": "찾기만 하는 실행이므로 여기서 끝납니다.",
     "log.approved": "{user} 님이 {time}에 승인했습니다.",
     "log.slack_failed": "Slack에 알리지 못했습니다({attempts}번 시도): {error}. 백업 결과에는 영향이 없습니다.",
     "log.slack_sent": "Slack에 알렸습니다.",
     "log.slack_off": "Slack 연결이 설정되지 않아 알리지 않습니다.",
+    "warning.config_git": "설정이 git에 커밋되지 않았습니다(암호화된 아카이브에는 있습니다): {error}",
     # errors of the operators
     "error.run_failed": (
         "실행이 실패했습니다: {tasks}. 이 작업은 알리기만 합니다. 실패한 작업을 고친 뒤 그 작업을 clear 하세요."
@@ -300,13 +382,14 @@ KOREAN: dict[str, str] = {
     "slack.point": "복원된 시점",
     "slack.point.reached": "{time} {gtid}(트랜잭션 {transactions}개 적용)",
     "slack.point.snapshot": "백업 시점 그대로(적용할 트랜잭션 없음)",
-    "slack.after_failure": "🛑 {site} 서버 재구성 실패: 결정이 필요합니다",
+    "slack.after_failure": "🛑 {site} 복원 실패: 결정이 필요합니다",
     "slack.after_failure.help": (
-        "서비스는 멈춰 있습니다. 실행의 after_failure 작업에서 이전 데이터 디렉터리를 되돌리거나, 실패한 작업을 고쳐 "
-        "clear 하세요."
+        "서버 재구성이었다면 서비스는 멈춰 있습니다. 실행의 after_failure 작업에서 있던 것을 되돌리거나, 실패한 작업을 "
+        "고쳐 clear 하세요."
     ),
     "slack.put_back": "되돌렸습니다",
     "slack.put_back.done": "이전 데이터 디렉터리가 다시 {data}입니다. 복원하던 것은 {failed}에 있습니다.",
+    "slack.put_back.files": "있던 파일을 되돌렸습니다: {names}.",
     "slack.own_logs": "보관되지 않았던 서버의 로그: {logs}",
     "slack.differences": "그때와 지금의 행",
     "slack.difference": "지금은 없음 {only_restored} · 그 뒤에 생김 {only_current} · 바뀜 {changed} · 같음 {same}",
@@ -397,11 +480,145 @@ KOREAN: dict[str, str] = {
     "slack.logs.amount": "로그 {logs}개, 트랜잭션 {transactions}개",
     "slack.rpo": "측정된 RPO",
     "slack.complete_until": "빠짐없이 보관된 시점",
+    # the replication
+    "stage.list_sets": "백업 목록",
+    "stage.copy_sets": "백업 복사",
+    "stage.copy_logs": "로그 복사",
+    "replication.dag": "{site} 복제",
+    "replication.description": (
+        "게시된 백업과 바이너리 로그를 서버에 다시 묻지 않고 저장소에서 복제 저장소로 복사하고 확인합니다."
+    ),
+    "help.list_sets": (
+        "복제 저장소마다 없는 백업을 찾습니다. **실패하면** 로그에 나온 저장소의 접속을 확인하고 이 작업을 clear "
+        "하세요. 같은 이름의 다른 백업이 있다고 하면, 누가 그 저장소에 썼는지 알아내고 그것을 옮긴 뒤에 clear 하세요."
+    ),
+    "help.copy_sets": (
+        "백업을 하나씩 복사하고 확인한 뒤 매니페스트를 마지막에 씁니다. **실패하면** 다른 백업은 그대로 복사됩니다. "
+        "로그에 나온 손상된 오브젝트나 저장소를 확인하고 이 작업을 clear 하면 이어서 복사합니다."
+    ),
+    "help.copy_logs": (
+        "복제 저장소에 없는 바이너리 로그를 복사합니다. **실패하면** 로그에 나온 저장소나 손상된 로그를 확인하고 이 "
+        "작업을 clear 하거나 다음 실행을 기다리세요."
+    ),
+    "form.sets": "복사할 백업",
+    "form.sets.help": (
+        "한 줄에 하나씩 daily/YYYYMMDD_HHMMSS. 비워 두면 복제 저장소의 가장 새 백업보다 새로운 것을 모두 복사합니다."
+    ),
+    "log.copied": "백업 {sets}개를 복사했습니다: 오브젝트 {objects}개, {size}, {seconds}",
+    "slack.replication.succeeded": "✅ {site} 복제 완료",
+    "slack.replication.failed": "❌ {site} 복제 실패",
+    "slack.sent": "보낸 양",
+    # the list of backups
+    "list.backup": "백업",
+    "list.copies": "저장소",
+    "list.media": "매체",
+    "list.offsite": "오프사이트",
+    "list.rule": "3-2-1 규칙",
+    "list.size": "크기 (저장 / 원본)",
+    "list.time": "걸린 시간",
+    "list.contents": "내용",
+    "list.holds": "지킴",
+    "list.broken": "어김: {missing}",
+    "list.lacks.copies": "사본 {count}/3",
+    "list.lacks.media": "매체 {count}/2",
+    "list.lacks.offsite": "오프사이트 없음",
+    "list.total": "백업 {count}개, 그중 3-2-1 규칙을 지키는 것 {good}개 (운영 서버도 사본 하나로 셉니다: {medium}).",
+    "list.unusable": "사용할 수 없음: {problem}",
+    "list.held": "보존 지정: {words}",
+    "list.differs": "저장소마다 매니페스트의 크기가 다릅니다: 누가 바꾸었는지 알아내세요.",
+    # retention
+    "stage.delete": "삭제",
+    "stage.report": "보고",
+    "retention.dag": "{site} 보관 기간 정리",
+    "retention.description": "보관 규칙이 지난 백업과 로그를 계획을 먼저 보여 준 뒤 저장소마다 지웁니다.",
+    "help.retention.plan": (
+        "저장소에서 무엇이 남고 무엇이 지워지는지, 이유와 함께 표로 로그에 적습니다. 아직 아무것도 지우지 않습니다. "
+        "**실패하면** 저장소에 접속할 수 없거나 전부 읽지 못한 것입니다: 그럴 때는 아무것도 정하지 않습니다. 접속과 "
+        "권한(include/aws/pruner.json)을 확인하고 이 작업을 clear 하세요."
+    ),
+    "help.retention.approve": (
+        "한 번에 지울 양이 설정(retention.maximum_share)보다 많을 때만 사람에게 묻습니다. 표를 읽고 승인 또는 "
+        "거절하세요. **실패하면** 거절되었거나 시간이 지난 것입니다: 이 저장소에서는 아무것도 지우지 않았습니다. 다음 "
+        "실행이 다시 묻습니다."
+    ),
+    "help.retention.delete": (
+        "계획한 것 가운데 지금도 지워야 할 것만 지웁니다. 백업은 매니페스트부터 지웁니다. **실패하면** 로그에 저장소가 "
+        "거부한 것이 나옵니다(권한, 잠금, 장애). 다른 저장소와 나머지 삭제는 끝났습니다. 원인을 없애고 이 작업을 clear "
+        "하면 남은 것부터 이어 갑니다."
+    ),
+    "help.retention.report": (
+        "무엇을 지웠는지 적고, 저장소마다 가장 새 백업이 그대로 있는지 확인합니다. **실패하면** 로그에 나온 백업이 "
+        "없거나 손상된 것입니다: 다른 저장소의 것을 확인하고 바로 새 백업을 실행하세요."
+    ),
+    "form.retention.dry_run.help": "켜면 저장소마다 계획만 로그에 적고 끝납니다. 아무것도 지우지 않습니다.",
+    "retention.title": "{site} 보관 기간 정리 계획: {repository}",
+    "retention.counts": "지울 것 {delete}개({size}), 남길 것 {keep}개. 지울 비율 {share}(승인 없이 {maximum}까지).",
+    "retention.needs_approval": "승인 없이 지울 수 있는 것보다 많습니다: 사람이 승인해야 합니다.",
+    "retention.delete": "지울 것",
+    "retention.keep": "남길 것",
+    "retention.column.what": "무엇",
+    "retention.column.at": "시각",
+    "retention.column.size": "크기",
+    "retention.column.why": "이유",
+    "retention.kind.unfinished": "끝나지 않음",
+    "retention.kind.upload": "끊긴 업로드",
+    "retention.reason.untrusted": "읽거나 믿을 수 없어 지우지 않음: {detail}",
+    "retention.reason.hold": "보존 지정: {detail}",
+    "retention.reason.lease": "사용 중: {detail}",
+    "retention.reason.locked": "버킷이 {detail}까지 잠금",
+    "retention.reason.young": "최소 보관 시간이 지나지 않음",
+    "retention.reason.newest": "{detail}의 가장 새 백업",
+    "retention.reason.newest_full": "데이터베이스가 있는 가장 새 백업",
+    "retention.reason.days": "최근 {detail}일",
+    "retention.reason.daily": "일별 {detail}",
+    "retention.reason.weekly": "주별 {detail}",
+    "retention.reason.monthly": "월별 {detail}",
+    "retention.reason.safety": "최근 {detail}일의 안전 백업",
+    "retention.reason.point_in_time": "시점 복구 구간({detail}부터)",
+    "retention.reason.no_rule": "{detail}에 대한 규칙이 없음",
+    "retention.reason.damaged": "손상됨: {detail} 없음",
+    "retention.reason.needed": "{detail}에 필요함",
+    "retention.reason.may_be_needed": "믿을 수 없는 {detail}에 필요할 수 있음",
+    "retention.reason.newest_log": "서버의 가장 새 로그",
+    "retention.reason.behind": "남는 로그 {detail}의 뒤",
+    "retention.reason.no_full": "로그가 이어질 전체 백업이 없음",
+    "retention.reason.under_way": "아직 진행 중일 수 있음 {detail}",
+    "retention.reason.faces_needed": "남는 백업이 쓰는 얼굴 이미지 {detail}개",
+    "retention.reason.forever": "설정에 따라 지우지 않음",
+    "retention.reason.expired": "보관 규칙이 지남",
+    "retention.reason.not_needed": "시점 복구 구간({detail}부터)보다 앞",
+    "retention.reason.faces_not_needed": "어느 백업도 쓰지 않는 얼굴 이미지 {detail}개",
+    "retention.reason.abandoned": "끝나지 않은 채 버려짐",
+    "retention.report": (
+        "{repository}: 백업 {sets}개, 로그 {logs}개, 끝나지 않은 것 {unfinished}개, 끊긴 업로드 {uploads}개, 얼굴 "
+        "이미지 {faces}개 삭제, {size} 확보"
+    ),
+    "retention.approve.subject": "{site}: {repository}에서 평소보다 많이 지워도 될까요?",
+    "error.refused": "저장소 {repository}이(가) {count}건을 지우지 못하게 했습니다. 나머지는 지웠습니다. {words}",
+    "error.retention_not_approved": (
+        "이렇게 많이 지우는 데 대한 승인 기록이 없습니다: approve 작업을 clear 하고 계획을 읽은 뒤 승인하세요. "
+        "아무것도 지우지 않았습니다."
+    ),
+    "slack.retention.succeeded": "🧹 {site} 보관 기간 정리 완료",
+    "slack.retention.failed": "❌ {site} 보관 기간 정리 실패",
+    "slack.retention.approve": "✋ {site}: {repository} 삭제 승인이 필요합니다",
+    "slack.retention.approve.help": (
+        "{count}개({size}), 저장소의 {share}를 지우려고 합니다. 실행의 approve 작업에서 계획을 읽고 승인 또는 "
+        "거절하세요. 그때까지 이 저장소에서는 아무것도 지우지 않습니다."
+    ),
+    "slack.retention.problems": "사람이 봐야 할 것",
+    "slack.retention.refused": "지우지 못한 것",
+    "slack.freed": "확보한 공간",
 }
 
 ENGLISH: dict[str, str] = {
     "stage.preflight": "Preflight",
     "stage.dump": "Dump",
+    "stage.archive": "Archive",
+    "stage.sync": "Sync",
+    "stage.export": "Export",
+    "stage.mirror": "Uploads mirror",
+    "stage.config_git": "Configuration to git",
     "stage.compress": "Compress",
     "stage.encrypt": "Encrypt",
     "stage.upload": "Upload",
@@ -415,6 +632,8 @@ ENGLISH: dict[str, str] = {
     "stage.apply_binlogs": "Apply binary logs",
     "stage.rebuild": "Rebuild the server",
     "stage.copy_tables": "Copy tables",
+    "stage.restore_files": "Restore files",
+    "stage.set_ownership": "Set ownership",
     "stage.start_service": "Start the service",
     "stage.after_failure": "Decide after a failure",
     "stage.put_back": "Put back",
@@ -422,17 +641,54 @@ ENGLISH: dict[str, str] = {
     "group.safety_backup": "Safety backup",
     "backup.dag": "{site} daily backup",
     "backup.description": (
-        "Dumps, compresses and encrypts every database, sends it to all repositories and publishes a signed manifest."
+        "Dumps every database, archives the files, compresses and encrypts both, sends them to all repositories and "
+        "publishes a signed manifest."
+    ),
+    "weekly.dag": "{site} weekly backup",
+    "weekly.description": (
+        "Backs up everything in full, then reads every object back from every repository and compares."
+    ),
+    "monthly.dag": "{site} monthly backup",
+    "monthly.description": (
+        "Sends a full backup to the long-term storage class, locked against deletion where the repository is set to."
     ),
     "restore.dag": "{site} restore",
     "restore.description": "Brings a published backup back to the test or the production server.",
     "help.preflight": (
-        "**When it fails** its log lists everything that is wrong (connection, privileges, client version, free space, "
-        "repositories, keys). Put it right and clear this task. Nothing has been dumped yet."
+        "**When it fails** its log lists everything that is wrong (connection, privileges, client version, paths of "
+        "files, free space, repositories, keys). Put it right and clear this task. Nothing has been dumped yet."
     ),
     "help.dump": (
         "**When it fails** its log ends in mysqldump's own words. Remove the cause and clear this task: it dumps this "
         "component again from the start, and no other."
+    ),
+    "help.archive": (
+        "Archives the configured paths with GNU tar. Files that change or vanish while they are read are a warning, no "
+        "failure. **When it fails** its log ends in tar's own words, or names the setting. Check the paths (are they "
+        "mounted?), the permissions and the disk, then clear this task alone: it archives from the beginning. Other "
+        "components are not affected."
+    ),
+    "help.sync": (
+        "Encrypts new face images, sends them to every repository, and leaves an index of what is there now. It "
+        "deletes nothing in a repository. **When it fails** read its log: if the folder is empty, not mounted or has "
+        "lost too much (the guard), find out why first. If the deletion is meant, raise `faces.maximum_deletions` for "
+        "one run and clear this task. What was sent already is not sent again."
+    ),
+    "help.export": (
+        "Keeps the variables of the site's environment that have the configured prefixes, encrypted; they never lie on "
+        "the disk readable. **When it fails** its log names the file or process that can't be read, or the gpg key "
+        "that does not fit. Put it right and clear this task."
+    ),
+    "help.mirror": (
+        "Mirrors the uploads with rsync. The set does not wait for it. **When it fails** read its log: if the source "
+        "is empty or not mounted, the target is not the mirror, or too much would have been deleted, nothing was "
+        "deleted. Look after the disks and clear this task. If the deletion is meant, raise `mirror.maximum_deletions` "
+        "for one run."
+    ),
+    "help.config_git": (
+        "Commits the configuration to today's branch when it changed. A remote that does not answer is tried again, "
+        "and is only a warning in the end. **When it fails** its log names the file that holds a private key: put it "
+        "into `config_git.exclude` and clear this task. Nothing was committed."
     ),
     "help.compress": (
         "**When it fails** the disk is usually full. Make room on the staging disk and clear this task: finished parts "
@@ -448,7 +704,7 @@ ENGLISH: dict[str, str] = {
     ),
     "help.verify": (
         "**When it fails** its log names the missing or damaged object and its repository. Clear the upload of that "
-        "component: it sends what is wrong again, and this task follows."
+        "component (of face images, sync): it sends what is wrong again, and this task follows."
     ),
     "help.publish": (
         "**When it fails** check the signing key and the right to write to the repositories, then clear this task. A "
@@ -494,18 +750,30 @@ ENGLISH: dict[str, str] = {
         "start command and clear this task, or put the old directory back on after_failure. The old directory stays "
         "until the server answers."
     ),
+    "help.restore_files": (
+        "Unpacks files beside their target, proves all of them, and renames them into place (only with components of "
+        "files). What was there is kept as .replaced-. **When it fails** what was there is untouched or back already. "
+        "Remove the cause in its log (permissions, disk, archive) and clear this task. If it names suspicious names or "
+        "links, find out first who made that backup."
+    ),
+    "help.set_ownership": (
+        "Sets owner and mode of the restored files as restore.ownership says. **When it fails** see that this machine "
+        "has that user and that the worker is root, and clear this task, or put the files back in after_failure."
+    ),
     "help.after_failure": (
-        "Asks a person when a rebuild failed: put the old data directory back, or leave it and clear the task that "
-        "failed. **When it fails** nobody answered in time: clear this task and it asks again. The service stays "
-        "stopped until then."
+        "Asks a person when a rebuild or a restore of files failed that had moved something aside: put back what was "
+        "there, or leave it and clear the task that failed. **When it fails** nobody answered in time: clear this task "
+        "and it asks again. After a rebuild the service stays stopped until then."
     ),
     "help.put_back": (
-        "Puts the old data directory back and starts the service. What was being restored stays in a .failed- folder. "
-        "**When it fails** remove the cause that its log names and clear this task: it goes on where it was."
+        "Puts back what was moved aside: the old data directory, whose service it starts (what was being restored "
+        "stays in a .failed- folder), and files. **When it fails** remove the cause that its log names and clear this "
+        "task: it goes on where it was."
     ),
     "help.verify_restore": (
-        "Every object of the manifest has to exist and row counts have to match. **When it fails** its log lists what "
-        "differs: clear load, or restore the safety backup."
+        "Every object of the manifest has to exist, row counts have to match, and every file's size and SHA-256 too. "
+        "**When it fails** its log lists what differs. Of a server: clear load, or restore the safety backup. Of "
+        "files, what was there is back already: clear restore_files."
     ),
     "form.section.what": "Only a part",
     "form.section.where": "Repository and schema",
@@ -539,6 +807,17 @@ ENGLISH: dict[str, str] = {
     "form.find_kinds.help": "Left empty: delete, drop, truncate. ddl is every statement that changes definitions.",
     "form.find_since": "Look from a time on",
     "form.find_since.help": "Such as 2026-01-31T14:00+09:00. Left empty, in all logs that are kept.",
+    "form.section.files": "Files",
+    "form.paths": "Names or patterns of files",
+    "form.paths.help": (
+        "One a line, such as uploads/2026/* or /var/www/html/.env. * and ? go across folders; a folder brings all that "
+        "is in it. Of one component of files only. Empty restores everything, and what was made since is gone."
+    ),
+    "form.target_root": "Another place",
+    "form.target_root.help": (
+        "Such as /restore: files go below this folder and not to their original place. Empty: production's original "
+        "place; for test restore.files_root, or a folder of the staging area. Test never touches production's files."
+    ),
     "form.environment": "Environment",
     "form.environment.help": (
         "test restores to the test server; production to the production server, once somebody approved the plan."
@@ -556,6 +835,11 @@ ENGLISH: dict[str, str] = {
     "form.component.accounts": "Accounts and grants",
     "form.component.critical_tables": "Critical tables",
     "form.component.face_encodings": "Face encodings",
+    "form.component.uploads": "Uploads",
+    "form.component.logs": "Logs",
+    "form.component.config": "Configuration files",
+    "form.component.face_images": "Face images",
+    "form.component.environment": "Environment",
     "form.tables": "Tables",
     "form.tables.help": "One database.table a line. Left empty, everything in the components.",
     "form.into_schema": "Into another schema",
@@ -605,12 +889,13 @@ ENGLISH: dict[str, str] = {
     "difference.changed": "Changed",
     "difference.same": "Same",
     "difference.samples": "Such as (primary keys)",
-    "after_failure.subject": "The rebuild of {site}'s server failed. Put the old data directory back?",
+    "after_failure.subject": "The restore of {site} failed. Put back what was there?",
     "after_failure.body": (
-        "The service is stopped and the old data are all there. Put back, the server starts as it was before the "
-        "restore. To put the failed task right and go on, leave it and clear that task."
+        "The old data directory and files that were moved aside are all there. After a rebuild the service is stopped; "
+        "put back, the server starts as it was before. To put the failed task right and go on, leave it and clear that "
+        "task."
     ),
-    "after_failure.put_back": "Put the old data directory back",
+    "after_failure.put_back": "Put back what was there",
     "after_failure.leave": "Leave it, I will clear the failed task",
     "plan.windows": "What can be reached",
     "plan.window": "`{backup}`: {start} to {end}",
@@ -628,18 +913,35 @@ ENGLISH: dict[str, str] = {
     "plan.overwrites": "Overwrites {count} objects",
     "plan.overwrites.nothing": "Overwrites nothing.",
     "plan.warnings": "Please note",
+    "plan.files.amount": "Files",
+    "plan.files.amount.of": "{files}, {size}",
+    "plan.files.archives": "From",
+    "plan.files.root": "Place",
+    "plan.files.paths": "Chosen",
+    "plan.files.duration": "Expected time",
+    "plan.files.nothing": "Nothing is there now.",
+    "plan.files.replaces": (
+        "Replaces {places}, all of it. What is there now is kept beside it (.replaced-) until the restore is verified."
+    ),
+    "plan.files.replaces.chosen": (
+        "Replaces chosen files in {places}. What is there now is kept beside it (.replaced-) until the restore is "
+        "verified."
+    ),
+    "plan.files.deleted": "Deleted before the backup was made, and not restored: {count}: {names}",
     "log.stage": "{stage} {component}: {parts} parts, {sizes}, {seconds}, {rate}/s",
     "log.dry_run": "This run was to plan only: it ends here.",
     "log.nothing_overwritten": "The restore overwrites nothing: there is no need of a safety backup.",
     "log.no_target": "No point in time was asked for: there is no binary log to apply.",
     "log.no_rebuild": "There is no server to rebuild or to put back.",
     "log.no_copy": "No table is to be copied into another schema.",
-    "log.not_put_back": "The old data directory stays where it is.",
+    "log.no_files": "There are no files to restore.",
+    "log.not_put_back": "What was moved aside stays where it is.",
     "log.found": "This run was to find transactions only: it ends here.",
     "log.approved": "Approved by {user} at {time}.",
     "log.slack_failed": "Slack could not be told ({attempts} attempts): {error}. The backup is none the worse for it.",
     "log.slack_sent": "Slack was told.",
     "log.slack_off": "No Slack connection is configured: nobody was told.",
+    "warning.config_git": "The configuration was not committed to git (the encrypted archive has it): {error}",
     "error.run_failed": (
         "The run failed: {tasks}. This task only reports it. Put right what failed and clear that task."
     ),
@@ -682,13 +984,14 @@ ENGLISH: dict[str, str] = {
     "slack.point": "Point reached",
     "slack.point.reached": "{time} {gtid}({transactions} transactions applied)",
     "slack.point.snapshot": "that of the backup (no transaction to apply)",
-    "slack.after_failure": "🛑 {site}: the rebuild of the server failed, somebody has to decide",
+    "slack.after_failure": "🛑 {site}: the restore failed, somebody has to decide",
     "slack.after_failure.help": (
-        "The service is stopped. Put the old data directory back on the run's task after_failure, or put the failed "
-        "task right and clear it."
+        "After a rebuild the service is stopped. Put back what was there on the run's task after_failure, or put the "
+        "failed task right and clear it."
     ),
     "slack.put_back": "Put back",
     "slack.put_back.done": "The old data directory is {data} again. What was being restored is in {failed}.",
+    "slack.put_back.files": "The files that were there are back: {names}.",
     "slack.own_logs": "the server's own logs, not archived before: {logs}",
     "slack.differences": "Rows of then and now",
     "slack.difference": "gone now {only_restored} · came since {only_current} · changed {changed} · same {same}",
@@ -784,6 +1087,135 @@ ENGLISH: dict[str, str] = {
     "slack.logs.amount": "{logs} logs, {transactions} transactions",
     "slack.rpo": "Measured RPO",
     "slack.complete_until": "Complete until",
+    "stage.list_sets": "List sets",
+    "stage.copy_sets": "Copy sets",
+    "stage.copy_logs": "Copy logs",
+    "replication.dag": "{site} replication",
+    "replication.description": (
+        "Copies published backups and binary logs from repository to replica and checks them; the server is not asked."
+    ),
+    "help.list_sets": (
+        "Finds the sets that each replica lacks. **When it fails** check the connection of the repository that its log "
+        "names and clear this task. If a replica holds another set under a name, find out who wrote there and move it "
+        "away first."
+    ),
+    "help.copy_sets": (
+        "Copies one set after the other, looks at each object, and writes the manifest last. **When it fails** the "
+        "other sets were copied all the same. Look at the damaged object or the repository that its log names and "
+        "clear this task: it goes on where it was."
+    ),
+    "help.copy_logs": (
+        "Copies the binary logs that a replica lacks. **When it fails** look at the repository or the damaged log that "
+        "its log names, and clear this task or wait for the next run."
+    ),
+    "form.sets": "Sets to copy",
+    "form.sets.help": (
+        "One a line, such as daily/YYYYMMDD_HHMMSS. Left empty, everything newer than a replica's newest set is copied."
+    ),
+    "log.copied": "Copied {sets} sets: {objects} objects, {size}, {seconds}",
+    "slack.replication.succeeded": "✅ {site} replication complete",
+    "slack.replication.failed": "❌ {site} replication failed",
+    "slack.sent": "Sent",
+    "list.backup": "BACKUP",
+    "list.copies": "REPOSITORIES",
+    "list.media": "MEDIA",
+    "list.offsite": "OFF-SITE",
+    "list.rule": "3-2-1",
+    "list.size": "SIZE (STORED / RAW)",
+    "list.time": "TIME",
+    "list.contents": "CONTENTS",
+    "list.holds": "holds",
+    "list.broken": "broken: {missing}",
+    "list.lacks.copies": "{count} of 3 copies",
+    "list.lacks.media": "{count} of 2 media",
+    "list.lacks.offsite": "none off-site",
+    "list.total": "{count} sets; the 3-2-1 rule holds for {good} (the live server counts as a copy, on {medium}).",
+    "list.unusable": "NOT USABLE: {problem}",
+    "list.held": "held: {words}",
+    "list.differs": "its manifests differ in size between the repositories: find out who changed one.",
+    # retention
+    "stage.delete": "Delete",
+    "stage.report": "Report",
+    "retention.dag": "{site} retention",
+    "retention.description": "Deletes backups and logs past their time from each repository, after showing its plan.",
+    "help.retention.plan": (
+        "Writes a table to its log of what stays in this repository and what goes, each with its reason. Nothing is "
+        "deleted yet. **When it fails** the repository can't be reached or not be read in full, so nothing is decided. "
+        "Check connection and rights (include/aws/pruner.json), then clear this task."
+    ),
+    "help.retention.approve": (
+        "Asks a person only when more would go at once than retention.maximum_share allows. Read the table, then "
+        "approve or reject it. **When it fails** it was rejected or nobody answered in time: nothing was deleted from "
+        "this repository, and the next run asks again."
+    ),
+    "help.retention.delete": (
+        "Deletes what was planned and is still to go, of a set the manifest first. **When it fails** its log has what "
+        "the repository refused (rights, a lock, an outage). The other repositories and everything else are done. "
+        "Remove the cause and clear this task: it goes on with the rest."
+    ),
+    "help.retention.report": (
+        "Says what was deleted and sees that each repository still has its newest backup. **When it fails** the backup "
+        "that its log names is missing or damaged: look at the other repositories' copies, and back up at once."
+    ),
+    "form.retention.dry_run.help": "Only writes the plan of each repository to the log. Nothing is deleted.",
+    "retention.title": "{site} retention of {repository}",
+    "retention.counts": "{delete} to delete ({size}), {keep} to keep. That is {share} ({maximum} without approval).",
+    "retention.needs_approval": "More than may be deleted without approval: a person has to agree.",
+    "retention.delete": "To delete",
+    "retention.keep": "To keep",
+    "retention.column.what": "What",
+    "retention.column.at": "Time",
+    "retention.column.size": "Size",
+    "retention.column.why": "Why",
+    "retention.kind.unfinished": "unfinished",
+    "retention.kind.upload": "broken upload",
+    "retention.reason.untrusted": "can't be read or trusted, so it is never deleted: {detail}",
+    "retention.reason.hold": "held: {detail}",
+    "retention.reason.lease": "in use: {detail}",
+    "retention.reason.locked": "locked by the bucket until {detail}",
+    "retention.reason.young": "younger than the minimum age",
+    "retention.reason.newest": "newest of {detail}",
+    "retention.reason.newest_full": "newest with a database",
+    "retention.reason.days": "last {detail} days",
+    "retention.reason.daily": "daily {detail}",
+    "retention.reason.weekly": "weekly {detail}",
+    "retention.reason.monthly": "monthly {detail}",
+    "retention.reason.safety": "safety backup of the last {detail} days",
+    "retention.reason.point_in_time": "point-in-time window (from {detail} on)",
+    "retention.reason.no_rule": "there is no rule for {detail}",
+    "retention.reason.damaged": "damaged: it lacks {detail}",
+    "retention.reason.needed": "{detail} needs it",
+    "retention.reason.may_be_needed": "{detail}, which can't be trusted, may need it",
+    "retention.reason.newest_log": "the server's newest log",
+    "retention.reason.behind": "behind {detail}, a log that stays",
+    "retention.reason.no_full": "there is no full backup that logs could follow",
+    "retention.reason.under_way": "may still be under way {detail}",
+    "retention.reason.faces_needed": "{detail} face images that sets need",
+    "retention.reason.forever": "the configuration keeps everything",
+    "retention.reason.expired": "no rule keeps it any more",
+    "retention.reason.not_needed": "before the point-in-time window (from {detail} on)",
+    "retention.reason.faces_not_needed": "{detail} face images that no set needs",
+    "retention.reason.abandoned": "unfinished and abandoned",
+    "retention.report": (
+        "{repository}: deleted {sets} sets, {logs} logs, {unfinished} unfinished sets, {uploads} broken uploads, "
+        "{faces} face images; {size} freed"
+    ),
+    "retention.approve.subject": "{site}: may so much be deleted from {repository}?",
+    "error.refused": "The repository {repository} refused to delete {count} things; everything else is gone. {words}",
+    "error.retention_not_approved": (
+        "Nobody has approved that so much is deleted: clear the task approve, read the plan and approve it. Nothing "
+        "was deleted."
+    ),
+    "slack.retention.succeeded": "🧹 {site} retention complete",
+    "slack.retention.failed": "❌ {site} retention failed",
+    "slack.retention.approve": "✋ {site}: deleting from {repository} needs an approval",
+    "slack.retention.approve.help": (
+        "{count} things ({size}) would go, {share} of the repository. Read the plan on the run's task approve, then "
+        "approve or reject it. Until then nothing is deleted from this repository."
+    ),
+    "slack.retention.problems": "For a person to look at",
+    "slack.retention.refused": "Not deleted",
+    "slack.freed": "Freed",
 }
 
 CATALOGUE: dict[Language, dict[str, str]] = {"ko": KOREAN, "en": ENGLISH}

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.mysql.difference import TableDifference
 from spoqplus_backup.core.progress import human_bytes
+from spoqplus_backup.core.recovery.files.plan import PlannedFiles
 from spoqplus_backup.core.recovery.find import Effort, find_in_first, read_search
 from spoqplus_backup.core.recovery.plan import RestorePlan
 from spoqplus_backup.core.recovery.request import RestoreRequest
@@ -34,14 +36,14 @@ def plan_markdown(settings: Settings, plan: RestorePlan) -> str:
         "backup": f"`{plan.backup}` ({made:%Y-%m-%d %H:%M %Z}, {plan.backup_server})",
         "repository": plan.repository,
         "target": f"**{environment}**: {plan.target}",
-        "components": ", ".join(component_label(language, component.name) for component in plan.components),
+        "components": ", ".join(component_label(language, name) for name in plan.component_names),
         "place": say(f"place.{plan.place}") if plan.place != "server" else "",
         "into_schema": f"`{plan.request.into_schema}`" if plan.request.into_schema else "",
         "point": point,
         "fetch": human_bytes(plan.fetch_bytes),
-        "load": say(
-            "load.amount", size=human_bytes(plan.sql_bytes), rows=f"{plan.rows:,}", objects=f"{plan.objects:,}"
-        ),
+        "load": say("load.amount", size=human_bytes(plan.sql_bytes), rows=f"{plan.rows:,}", objects=f"{plan.objects:,}")
+        if plan.has_database
+        else "",
         "replay": replay,
         "duration": f"{duration(language, plan.seconds)} ({objective})",
     }
@@ -49,7 +51,8 @@ def plan_markdown(settings: Settings, plan: RestorePlan) -> str:
     parts = [
         f"### {say('title', site=settings.site)}",
         "\n".join(["| | |", "|---|---|", *rows]),
-        _overwrites(settings, plan),
+        *([_overwrites(settings, plan)] if plan.has_database else []),
+        *(_files(settings, planned) for planned in plan.files),
     ]
     if plan.windows:
         parts.append(
@@ -182,6 +185,33 @@ def effort_line(settings: Settings, effort: Effort) -> str:
         size=human_bytes(effort.read_bytes),
         transactions=f"{effort.transactions:,}",
     )
+
+
+def _files(settings: Settings, planned: PlannedFiles) -> str:
+    """A component of files: how much of it comes from which sets to where, and what is there now."""
+    language = settings.language
+
+    def say(key: str, **fields: object) -> str:
+        return text(language, f"plan.files.{key}", **fields)
+
+    facts = {
+        "amount": say("amount.of", files=f"{planned.files:,}", size=human_bytes(planned.bytes)),
+        "archives": " → ".join(f"`{archive.set}`" for archive in planned.archives),
+        "root": ", ".join(f"`{Path(planned.root, top)}`" for top in planned.tops[:MOST_OBJECTS]),
+        "paths": ", ".join(f"`{path}`" for path in planned.paths),
+        "duration": duration(language, planned.seconds),
+    }
+    lines = [f"| {say(key)} | {_cell(value)} |" for key, value in facts.items() if value]
+    parts = [f"#### {component_label(language, planned.name)}", "\n".join(["| | |", "|---|---|", *lines])]
+    if not planned.replaces:
+        parts.append(say("nothing"))
+    else:
+        places = ", ".join(f"`{place}`" for place in planned.replaces[:MOST_OBJECTS])
+        parts.append(say("replaces.chosen" if planned.paths else "replaces", places=places))
+    if planned.deleted:
+        names = ", ".join(f"`{name}`" for name in planned.deleted)
+        parts.append(say("deleted", count=f"{planned.deleted_count:,}", names=names))
+    return "\n\n".join(parts)
 
 
 def _overwrites(settings: Settings, plan: RestorePlan) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from bench.measure import BenchError
 from bench.world import World, say, source_server
-from spoqplus_backup.core.mysql.cutter import Cutter, PartWriter
+from spoqplus_backup.core.mysql.cutter import Cutter
+from spoqplus_backup.core.part_writer import PartWriter
 
 BLOCK_BYTES = 1 << 20
 STRIDE_BLOCKS = 8

@@ -131,6 +131,10 @@ class World:
             "site": "bench",
             "database": {"connection": "bench_source"},
             "components": [],  # the peers dump every row once
+            "files": [],
+            "faces": None,
+            "mirror": None,
+            "environment": None,
             "staging": {"directory": str(self.staging)},
             "repositories": [{"name": "s3", "root": f"s3://{bucket}", "connection": "bench_store"}],
             "encryption": {"recipients": [self.keys.recipient], "identity_files": [str(self.keys.identity)]},

@@ -6,7 +6,16 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 ReadDags = Callable[..., DagBag]
-DAGS = ("daily_backup", "incremental_backup", "binlog_archive", "restore")
+DAGS = (
+    "daily_backup",
+    "weekly_backup",
+    "monthly_backup",
+    "incremental_backup",
+    "binlog_archive",
+    "replication",
+    "restore",
+    "retention",
+)
 
 
 def test_all_dags_of_a_site_import(read_dags: ReadDags) -> None:

@@ -26,11 +26,13 @@ def test_structure(dag: DAG) -> None:
         "safety_backup.database.upload": {"safety_backup.verify"},
         "safety_backup.verify": {"safety_backup.publish"},
         "safety_backup.publish": {"fetch"},
-        "fetch": {"rebuild", "load"},
+        "fetch": {"rebuild", "load", "restore_files"},
         "rebuild": {"load", "after_failure"},
-        "load": {"apply_binlogs", "verify_restore", "after_failure"},
-        "apply_binlogs": {"copy_tables", "verify_restore", "after_failure"},
-        "copy_tables": {"verify_restore"},
+        "load": {"apply_binlogs", "restore_files", "verify_restore", "after_failure"},
+        "apply_binlogs": {"copy_tables", "restore_files", "verify_restore", "after_failure"},
+        "copy_tables": {"restore_files", "verify_restore"},
+        "restore_files": {"set_ownership", "after_failure"},
+        "set_ownership": {"verify_restore", "after_failure"},
         "verify_restore": {"start_service", "notify", "after_failure"},
         "start_service": {"notify", "after_failure"},
         "after_failure": {"put_back"},
@@ -44,6 +46,7 @@ def test_only_these_run_after_a_task_that_did_not_succeed(dag: DAG) -> None:
     assert rules == {
         "fetch": "none_failed",
         "load": "none_failed",
+        "restore_files": "none_failed",
         "verify_restore": "none_failed",
         "after_failure": "one_failed",
         "notify": "all_done",
@@ -52,7 +55,7 @@ def test_only_these_run_after_a_task_that_did_not_succeed(dag: DAG) -> None:
 
 def test_nothing_is_put_back_because_nobody_answered(dag: DAG) -> None:
     asked = dag.get_task("after_failure")
-    assert asked.options[0] == "이전 데이터 디렉터리를 되돌립니다"
+    assert asked.options[0] == "있던 것을 되돌립니다"
     assert asked.defaults is None
     assert asked.response_timeout == timedelta(hours=2)
 
@@ -91,6 +94,8 @@ def test_the_form_restores_the_newest_backup_to_the_test_server_unless_told_othe
         "repository": None,
         "components": ["database"],
         "tables": [],
+        "paths": [],
+        "target_root": None,
         "dry_run": False,
         "safety_backup": True,
         "rebuild": False,
@@ -113,6 +118,11 @@ def test_the_form_has_drop_downs(dag: DAG) -> None:
         "accounts",
         "critical_tables",
         "face_encodings",
+        "face_images",
+        "uploads",
+        "logs",
+        "config",
+        "environment",
     ]
     assert params["find_kinds"].schema["examples"] == [
         "insert",

@@ -22,6 +22,8 @@ from support import servers
 from support.dump_gate import DumpGate
 from support.keys import age_pair
 from support.service import Service, make_service
+from support.site_file import WITHOUT_FILES
+from support.trees import nasty_tree
 from support.world import (
     BUCKET,
     DAILY,
@@ -60,7 +62,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     def write(site: str, **fields: Any) -> Path:
         content = {
             "site": site,
-            "schedules": {"binlog_archive": None, "incremental_backup": None},  # when a test says so
+            "schedules": {"binlog_archive": None, "incremental_backup": None, "retention": None},  # by hand
             "staging": {"directory": str(folder / site / "staging")},
             "encryption": {
                 "recipients": [first.recipient, second.recipient],
@@ -68,6 +70,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
             },
             "signing": {"private_key_file": "signing.pem", "public_key_files": ["signing.pub.pem"]},
             "alerts": {"minimum_backup_bytes": 0},
+            **WITHOUT_FILES,
         }
         path = folder / f"{site}.yaml"
         path.write_text(yaml.safe_dump(content | fields))
@@ -90,6 +93,19 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="package")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site with face images, uploads that are mirrored, and configuration that goes to git."""
+    folder = tmp_path_factory.mktemp("gallery")
+    for name in ("faces", "uploads", "Config"):
+        (folder / name).mkdir()
+        for number in range(20):
+            (folder / name / f"{number}").write_text(f"{name} {number}")
+    (folder / ".env").write_text(f"DB_PASSWORD={DATABASE_PASSWORD}\n")
+    subprocess.run(["git", "init", "--quiet", "--bare", folder / "remote.git"], check=True)
+    return folder
+
+
+@pytest.fixture(scope="package")
 def world(
     mariadb_server: SandboxServer,
     mariadb_target: SandboxServer,
@@ -97,6 +113,7 @@ def world(
     slack: SlackSink,
     s3_endpoint: str,
     configuration: Callable[..., Path],
+    gallery: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
     for server in (mariadb_server, mariadb_target):
@@ -106,9 +123,12 @@ def world(
     gate = DumpGate(tmp_path_factory.mktemp("clients"))
     repository = tmp_path_factory.mktemp("repository")
     database = {"client_directory": str(gate.directory)}
+    uploads = tmp_path_factory.mktemp("www") / "uploads"
+    nasty_tree(uploads)
     main = configuration(
         "spoqplus",
         database=database,
+        files=[{"name": "uploads", "paths": [str(uploads)], "level": "full"}],
         repositories=[
             {"name": "local", "root": f"file://{repository}"},
             {"name": "s3", "root": f"s3://{BUCKET}/seoul", "connection": "spoqplus_aws"},
@@ -130,6 +150,15 @@ def world(
         components=[],
         restore={"test_connection": "lost_mysql", "rebuild": {"test": rebuilt | {"memory_mib": 64}}},
         repositories=[{"name": "local", "root": f"file://{repository}/lost"}],
+    )
+    configuration(
+        "gallery",
+        components=[],
+        faces={"directory": str(gallery / "faces")},
+        environment={"files": [str(gallery / ".env")]},
+        mirror={"source": str(gallery / "uploads"), "target": str(gallery / "mirror")},
+        config_git={"remote": str(gallery / "remote.git"), "paths": [str(gallery / "Config")]},
+        repositories=[{"name": "local", "root": f"file://{gallery}/repository"}],
     )
     connections = {
         "AIRFLOW_CONN_LOST_MYSQL": json.dumps(
@@ -170,6 +199,6 @@ def world(
         },
     )
     with airflow:
-        for dag_id in (DAILY, RESTORE, "careless_restore", "lost_restore"):
+        for dag_id in (DAILY, RESTORE, "careless_restore", "lost_restore", "gallery_daily_backup"):
             airflow.wait_for_dag(dag_id)
         yield World(airflow, load_settings(main), mariadb_server, mariadb_target, slack, s3, gate, connections)

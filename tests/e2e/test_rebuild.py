@@ -49,7 +49,7 @@ def test_a_rebuild_that_fails_asks_and_puts_the_old_directory_back(world: World,
         world.airflow.wait_for_task(RESTORE, run, "after_failure", {"awaiting_input"})
     finally:
         configuration.write_text(good)
-    world.airflow.answer(RESTORE, run, "after_failure", "이전 데이터 디렉터리를 되돌립니다")
+    world.airflow.answer(RESTORE, run, "after_failure", "있던 것을 되돌립니다")
     assert world.airflow.wait(RESTORE, run) == "failed", "what failed stays red"
     states = world.airflow.task_states(RESTORE, run)
     assert (states["rebuild"], states["put_back"], states["load"]) == ("failed", "success", "upstream_failed")

@@ -13,9 +13,9 @@ import pytest
 
 from spoqplus_backup.core import process, stages
 from spoqplus_backup.core.errors import BackupError, DiskFullError, IntegrityError, PermanentError
-from spoqplus_backup.core.mysql.cutter import PartWriter
 from spoqplus_backup.core.mysql.dump import dump
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
+from spoqplus_backup.core.part_writer import PartWriter
 from spoqplus_backup.core.process import Cancelled, ProcessError
 from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.repository.catalog import Catalog
@@ -85,7 +85,7 @@ def test_a_dump_that_is_not_whole_fails(
         return
     with pytest.raises(error, match=words):
         dump(run, "database", 1)
-    assert not (run.staging.component("database") / "dump.json").exists()
+    assert not (run.staging.component("database") / "component.json").exists()
     with pytest.raises(PermanentError, match=r"clear database\.dump"):
         stages.compress(run, "database")
 
@@ -232,8 +232,8 @@ def test_too_little_room_is_found_before_the_dump(
     server: SandboxServer, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.connect().cursor().execute("ANALYZE TABLE spoqplus.members")
-    monkeypatch.setattr("spoqplus_backup.core.preflight._free_bytes", lambda directory: 1000)
-    with pytest.raises(PermanentError, match="1000 B free but the dump may take .* MiB"):
+    monkeypatch.setattr("spoqplus_backup.core.reservation.free_bytes", lambda directory: 1000)
+    with pytest.raises(PermanentError, match="1000 B free but the backup may take .* MiB"):
         site.start()
 
 
@@ -247,7 +247,7 @@ def test_a_full_disk_is_named_and_not_retried(site: Site, monkeypatch: pytest.Mo
     run = site.start()
     with pytest.raises(DiskFullError, match="No space left"):
         dump(run, "database", 1)
-    assert not (run.staging.component("database") / "dump.json").exists()
+    assert not (run.staging.component("database") / "component.json").exists()
     monkeypatch.undo()
     assert dump(run, "database", 1).detail["rows"] == 20000, "with room made, the same task goes on"
 

@@ -235,10 +235,8 @@ def test_the_command_line_shows_and_verifies_it(
     db.write(2)
     made = publish(site)
     assert made.set is not None
-    assert main(["list", "--repository", "near"]) == 0
-    listed = capsys.readouterr().out
-    assert f"1 logs, 2 transactions  {db.flavour} " in listed
-    assert f"after {full.set}" in listed
+    assert main(["list", "--repository", "near", "--details"]) == 0
+    assert f"로그 1개, 트랜잭션 2개  {db.flavour} " in capsys.readouterr().out
     assert main(["show", made.set]) == 0
     shown = capsys.readouterr().out
     assert f"follows       {full.set}, in timeline 000001" in shown

@@ -136,6 +136,7 @@ class Person:
     everything: str
     one_table: str
     roll_forward: str
+    files: str
 
     def types(self, *commands: str) -> subprocess.CompletedProcess[str]:
         """Run commands in one shell, in the set's folder."""

@@ -15,6 +15,9 @@ from spoqplus_backup.core.archive import delivery
 from spoqplus_backup.core.archive import stages as archive
 from spoqplus_backup.core.archive.summary import ArchiveSummary
 from spoqplus_backup.core.connections import ConnectionRecord, Connections, RecordConnections
+from spoqplus_backup.core.files.archive import archive as archive_files
+from spoqplus_backup.core.files.environment import export_environment
+from spoqplus_backup.core.files.faces import sync_faces
 from spoqplus_backup.core.mysql.dump import dump
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.preflight import preflight
@@ -23,10 +26,11 @@ from spoqplus_backup.core.recovery import restore as recovery
 from spoqplus_backup.core.recovery.plan import RestorePlan
 from spoqplus_backup.core.recovery.planning import make_plan
 from spoqplus_backup.core.recovery.request import validate_request
-from spoqplus_backup.core.run import BackupRun
+from spoqplus_backup.core.run import BackupRun, making_task
 from spoqplus_backup.core.settings import Settings, load_settings
 from support.keys import age_pair, signing_pair
 from support.servers import client_directory
+from support.site_file import WITHOUT_FILES
 
 ARCHIVE_STAGES: dict[str, Callable[[Settings, Connections], ArchiveSummary]] = {
     "rotate": archive.rotate,
@@ -36,6 +40,13 @@ ARCHIVE_STAGES: dict[str, Callable[[Settings, Connections], ArchiveSummary]] = {
     "encrypt": archive.encrypt,
     "upload": delivery.upload,
     "verify": delivery.verify,
+}
+# The first task of a component's chain.
+MAKERS: dict[str, Callable[[BackupRun, str, int], object]] = {
+    "dump": dump,
+    "archive": archive_files,
+    "sync": lambda run, _, generation: sync_faces(run, generation),
+    "export": lambda run, _, generation: export_environment(run, generation),
 }
 PRODUCTION, TEST = "spoqplus_mysql", "spoqplus_test_mysql"
 
@@ -83,7 +94,7 @@ class Site:
 
     def component(self, run: BackupRun, component: str, generation: int = 1) -> None:
         """One component's chain."""
-        dump(run, component, generation)
+        MAKERS[making_task(self.settings, component)](run, component, generation)
         stages.compress(run, component)
         stages.encrypt(run, component)
         stages.upload(run, component)
@@ -140,6 +151,7 @@ def make_site(directory: Path, production: SandboxServer, test: SandboxServer | 
         "signing": {"private_key_file": str(signing.private), "public_key_files": [str(signing.public)]},
         "slack": {"connection": None},
         "alerts": {"minimum_backup_bytes": 0},
+        **WITHOUT_FILES,
     }
     path = directory / "site.yaml"
     path.write_text(yaml.safe_dump(content | fields))

@@ -1,6 +1,10 @@
 """Throw-away keys for tests, made by the real programs."""
 
+import contextlib
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,3 +38,30 @@ def signing_pair(folder: Path, name: str = "signing") -> SigningPair:
     pair = SigningPair(folder / f"{name}.key", folder / f"{name}.pub")
     generate_signing_key(*pair)
     return pair
+
+
+class GpgPair(NamedTuple):
+    """An OpenPGP key: whose it is, its exported halves, and a keyring that has both."""
+
+    recipient: str
+    public: Path
+    private: Path
+    home: Path
+
+
+@contextlib.contextmanager
+def gpg_pair(folder: Path, recipient: str) -> Iterator[GpgPair]:
+    """Make one without passphrase; its keyring and agent go with the block."""
+    home = Path(tempfile.mkdtemp(prefix="spoq"))  # an agent's socket needs a short path
+    pair = GpgPair(recipient, folder / "public.gpg", folder / "private.gpg", home)
+    folder.mkdir(parents=True, exist_ok=True)
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback"]
+    try:
+        subprocess.run([*gpg, "--quick-generate-key", recipient, "future-default"], check=True, capture_output=True)
+        pair.public.write_bytes(subprocess.run([*gpg, "--export", recipient], check=True, capture_output=True).stdout)
+        secret = subprocess.run([*gpg, "--export-secret-keys", recipient], check=True, capture_output=True).stdout
+        pair.private.write_bytes(secret)
+        yield pair
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+        shutil.rmtree(home, ignore_errors=True)

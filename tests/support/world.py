@@ -22,6 +22,7 @@ BUCKET = "spoqplus-backup"
 DATABASE_PASSWORD = "p4ss w0rd/of%the:database"
 S3_SECRET = "secret-key-of-the-bucket"
 DAILY, RESTORE = "spoqplus_daily_backup", "spoqplus_restore"
+POOL = "spoqplus_database"
 ARCHIVE, INCREMENTAL = "spoqplus_binlog_archive", "spoqplus_incremental_backup"
 
 
@@ -55,6 +56,12 @@ class World:
             for key, part in manifest.objects().items():
                 opened.check(f"{name}/{key}", part.stored_bytes, part.sha256)
         return manifest
+
+    def dump_at_once(self, slots: int) -> None:
+        """How many dumps may read a server at the same time."""
+        self.airflow.request(
+            "PATCH", f"/pools/{POOL}?update_mask=slots", {"pool": POOL, "slots": slots, "include_deferred": False}
+        )
 
     def archive(self) -> dict[str, Any]:
         """Archive production's binary logs up to now; the tasks that failed, with their logs: a gap is told so."""

@@ -25,7 +25,9 @@ from spoqplus_backup.core.manifest import (
     Server,
 )
 from spoqplus_backup.core.repository.local import LocalRepository
+from spoqplus_backup.list_text import width
 from support.keys import SigningPair, age_pair, signing_pair
+from support.site_file import WITHOUT_FILES
 
 OLD, NEW = "daily/20250101_030000", "daily/20250102_030000"
 PART = f"{NEW}/database/000001.sql.zst.age"
@@ -95,6 +97,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         "signing": {"private_key_file": "signing.key", "public_key_files": ["signing.pub"]},
         "staging": {"directory": "staging"},
         "slack": {"connection": None},
+        **WITHOUT_FILES,
     }
     config = tmp_path / "spoqplus.yaml"
     config.write_text(yaml.safe_dump(content))
@@ -140,27 +143,86 @@ def test_the_shipped_configuration_asks_for_recipients(
     assert "include/config/spoqplus.yaml: `encryption.recipients` names zero recipients" in capsys.readouterr().out
 
 
+def in_english(world: World) -> None:
+    world.config.write_text(world.config.read_text() + "language: en\n")
+
+
 def test_list(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    in_english(world)
     assert main(["list"]) == 0
 
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["here", NEW, OLD, "there", NEW, OLD]
-    assert "54 B of      200 B" in lines[1]
-    assert "mariadb 10.11.6  database" in lines[1]
+    header, *lines, total = capsys.readouterr().out.splitlines()
+    assert header.split("  ")[0] == "BACKUP"
+    assert [line.split()[0] for line in lines] == [OLD, NEW], "the newest is beside the prompt"
+    assert lines[0][header.index("REPOSITORIES") :].startswith("here, there")
+    assert lines[0][header.index("3-2-1") :].startswith("broken: 1 of 2 media, none off-site")
+    assert total == "2 sets; the 3-2-1 rule holds for 0 (the live server counts as a copy, on disk)."
 
+    assert main(["list", "--newest", "1"]) == 0
+    assert OLD not in capsys.readouterr().out
     assert main(["list", "--repository", "there", "--cadence", "weekly"]) == 0
-    assert capsys.readouterr().out == f"there ({world.repositories[1].url}): 0 sets\n"
+    assert capsys.readouterr().out.splitlines()[1:] == [total.replace("2 sets", "0 sets")]
+
+
+def test_list_with_details_remembers_them(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    in_english(world)
+    assert main(["list"]) == 0
+    assert "mariadb" not in capsys.readouterr().out
+
+    for arguments in (["list", "--details"], ["list"]):
+        assert main(arguments) == 0
+        newest = capsys.readouterr().out.splitlines()[2]
+        assert "54 B / 200 B" in newest
+        assert "database  mariadb 10.11.6" in newest
+
+
+def test_list_in_korean_has_straight_columns(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+
+    header, *lines, _ = capsys.readouterr().out.splitlines()
+    column = width(header[: header.index("3-2-1")])
+    assert {width(line[: line.index("어김")]) for line in lines} == {column}
+    assert "어김: 매체 1/2, 오프사이트 없음" in lines[0]
+
+
+def test_list_as_json(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json", "--details"]) == 0
+
+    old, new = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (old["set"], new["set"]) == (OLD, NEW)
+    assert new["repositories"] == [
+        {"repository": name, "medium": "disk", "offsite": False} for name in ("here", "there")
+    ]
+    assert (new["copies"], new["media"], new["offsite"], new["holds_3_2_1"]) == (3, ["disk"], [], False)
+    assert new["details"]["stored_bytes"] == 54
+    assert new["problem"] is None
 
 
 def test_list_shows_a_forged_set_as_not_usable(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    in_english(world)
     world.repositories[0].put_bytes(f"{NEW}/{MANIFEST}", b"{}")
+
+    assert main(["list"]) == 1, "its size differs from the other copy's"
+    assert "    NOT USABLE: its manifests differ in size" in capsys.readouterr().out
+
+    assert main(["list", "--details"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].startswith("    NOT USABLE: ")
+    assert "is not signed by any key" in lines[3]
+
+
+def test_list_goes_on_without_a_repository_that_can_not_be_listed(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load(world.config.read_text())
+    content["repositories"].append({"name": "gone", "root": "s3://spoqplus-backup", "connection": "gone"})
+    world.config.write_text(yaml.safe_dump(content))
 
     assert main(["list"]) == 1
 
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith(f"  {NEW}  NOT USABLE: ")
-    assert "is not signed by any key" in lines[1]
-    assert len(lines) == 6
+    captured = capsys.readouterr()
+    assert OLD in captured.out
+    assert captured.err.startswith("gone: ")
 
 
 def test_show(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from spoqplus_backup.core.manifest import Part
 from spoqplus_backup.core.notice import notice
+from spoqplus_backup.core.recovery.files.plan import PlannedArchive, PlannedFiles
 from spoqplus_backup.core.recovery.plan import PlannedComponent, RestorePlan
 from spoqplus_backup.core.recovery.request import RestoreRequest
 from spoqplus_backup.core.recovery.target import PlannedLog, PlannedReplay, Target
@@ -155,3 +156,56 @@ def test_just_before_a_transaction(settings: Settings) -> None:
     assert "| 복원 시점 | `0-1-4711` 트랜잭션 직전까지 |" in said
     assert "binlog.000013 끝까지" in said
     assert "마지막 없음" in said
+
+
+def files(**fields: Any) -> PlannedFiles:
+    archives = [
+        PlannedArchive(set=name, repository="s3", manifest_sha256="0" * 64, level=level, parts=(), fetch_bytes=1 << 20)
+        for level, name in enumerate(("weekly/20251228_040000", "daily/20260102_030000"))
+    ]
+    return PlannedFiles(
+        **{
+            "name": "uploads",
+            "content": "tar",
+            "root": "/",
+            "tops": ("var/www/html/public/uploads",),
+            "archives": tuple(archives),
+            "files": 12_345,
+            "bytes": 3 << 30,
+            "stream_bytes": 3 << 30,
+            "fetch_bytes": 2 << 20,
+            "replaces": ("/var/www/html/public/uploads",),
+            "seconds": 61.0,
+        }
+        | fields
+    )
+
+
+def test_files_in_korean(settings: Settings) -> None:
+    text = plan_markdown(settings, planned(files=(files(),)))
+    assert "| 구성 요소 | 데이터베이스 전체, 업로드 파일 |" in text
+    assert (
+        """#### 업로드 파일
+
+| | |
+|---|---|
+| 파일 | 12,345개, 3.0 GiB |
+| 백업 순서 | `weekly/20251228_040000` → `daily/20260102_030000` |
+| 위치 | `/var/www/html/public/uploads` |
+| 예상 시간 | 1분 1초 |
+
+바뀌는 것: `/var/www/html/public/uploads`. 지금 있는 것은 통째로 옆에 두었다가(.replaced-) 검증이 끝나면 지웁니다."""
+        in text
+    )
+
+
+def test_files_alone_in_english(settings: Settings) -> None:
+    chosen = files(paths=("2026/*", "a|b"), deleted=("uploads/old",), deleted_count=7, replaces=(), root="/restore")
+    english = settings.model_copy(update={"language": "en"})
+    text = plan_markdown(english, planned(components=(), overwrites=(), files=(chosen,), target="/restore"))
+    assert "| Components | Uploads |" in text
+    assert "| Place | `/restore/var/www/html/public/uploads` |" in text
+    assert "| Chosen | `2026/*`, `a\\|b` |" in text
+    assert "Nothing is there now." in text
+    assert "Deleted before the backup was made, and not restored: 7: `uploads/old`" in text
+    assert "SQL" not in text, "no server is touched"

@@ -1,7 +1,7 @@
-"""Works ahead of the compress and encrypt stages while the dump still writes, on a core that mysqldump leaves idle.
+"""Works ahead of compress and encrypt while parts are still written, on a core that mysqldump or tar leaves idle.
 
-It only takes work off those stages: what it has not done when the dump ends is left to them, and they leave alone what
-is done (`docs/decisions/0007-work-ahead.md`).
+It only takes work off those stages: what it has not done when the last part is written is left to them, and they leave
+alone what is done (`docs/decisions/0007-work-ahead.md`).
 """
 
 import contextlib
@@ -26,8 +26,8 @@ NICENESS = 10
 class WorkAhead:
     """Compresses and encrypts parts in the order in which they are added, in a thread of low priority.
 
-    What can't be compressed fails the dump: memory or disk is faulty, or full. What can't be encrypted does not: the
-    dump is good, and the encrypt task will say the same where it can be retried.
+    What can't be compressed fails the dump (or archive): memory or disk is faulty, or full. What can't be encrypted
+    does not: the parts are good, and the encrypt task will say the same where it can be retried.
     """
 
     def __init__(self, directory: Path, level: int, scheme: Scheme) -> None:

@@ -19,14 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import IntegrityError, PermanentError, SettingsError, WrongKeyError
+from spoqplus_backup.core.manifest import SchemeName
 from spoqplus_backup.core.process import Child, ProcessError, find_program, secret_fd
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import write_all, written_aside
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-
-SchemeName = Literal["age", "openssl"]
 
 BLOCK_BYTES = 1 << 20
 ITERATIONS = 600_000  # of PBKDF2, OWASP's number for SHA-256; restoring by hand needs the same
@@ -99,7 +98,7 @@ class AgeScheme:
     def encrypt(self, source: Path, target: Path) -> tuple[int, str]:
         """Encrypt to all recipients: each of them alone can read it."""
         to = [argument for recipient in self.recipients for argument in ("--recipient", recipient)]
-        return _run_into([find_program("age", "age"), "--encrypt", *to], source, target)
+        return run_filter([find_program("age", "age"), "--encrypt", *to], source, target)
 
     @contextlib.contextmanager
     def decrypting(self, source: Path) -> Iterator[io.RawIOBase]:
@@ -113,12 +112,12 @@ class AgeScheme:
             if not os.access(file, os.R_OK):
                 raise PermanentError(f"The identity file {file} can't be read: correct its path or permissions.")
         files = [argument for file in self.identity_files for argument in ("--identity", str(file))]
-        with _decrypted([find_program("age", "age"), "--decrypt", *files], source, self._explained) as reader:
+        with decrypted([find_program("age", "age"), "--decrypt", *files], source, self._explained) as reader:
             yield reader
 
     def check_can_open(self, source: Path) -> None:
         """Unwrap the file's key and decrypt its first chunk."""
-        _first_bytes(self, source, 1)
+        first_bytes(self, source, 1)
 
     def _explained(self, error: ProcessError, source: Path) -> Exception:
         if "no identity matched" in error.stderr:
@@ -145,17 +144,17 @@ class OpensslScheme:
     def encrypt(self, source: Path, target: Path) -> tuple[int, str]:
         """Encrypt by the password."""
         with self._program() as (argv, fd):
-            return _run_into([*argv, "-e"], source, target, (fd,))
+            return run_filter([*argv, "-e"], source, target, (fd,))
 
     @contextlib.contextmanager
     def decrypting(self, source: Path) -> Iterator[io.RawIOBase]:
         """The plaintext; that the password was wrong may show only at the end."""
-        with self._program() as (argv, fd), _decrypted([*argv, "-d"], source, self._explained, (fd,)) as reader:
+        with self._program() as (argv, fd), decrypted([*argv, "-d"], source, self._explained, (fd,)) as reader:
             yield reader
 
     def check_can_open(self, source: Path) -> None:
         """Decrypt the first block: nothing but the compressed data's own mark shows that the password was right."""
-        if _first_bytes(self, source, len(_ZSTD_MAGIC)) != _ZSTD_MAGIC:
+        if first_bytes(self, source, len(_ZSTD_MAGIC)) != _ZSTD_MAGIC:
             raise self._wrong_password(source)
 
     @contextlib.contextmanager
@@ -181,6 +180,8 @@ class OpensslScheme:
 def scheme_for(settings: Settings, connections: Connections, name: SchemeName | None = None) -> Scheme:
     """The scheme that the configuration names, or, to read a set, the one that its manifest names.
 
+    Those that only single components have are `schemes.py`'s.
+
     Raises:
         SettingsError: the password's connection is unknown or can't be used.
     """
@@ -200,7 +201,7 @@ def _first_line(error: ProcessError) -> str:
     return error.stderr.partition("\n")[0][:200]  # age quotes what it read, which may be long
 
 
-def _run_into(argv: Sequence[str], source: Path, target: Path, pass_fds: tuple[int, ...] = ()) -> tuple[int, str]:
+def run_filter(argv: Sequence[str], source: Path, target: Path, pass_fds: tuple[int, ...] = ()) -> tuple[int, str]:
     """Run a filter from file to file: size and SHA-256 of what it wrote."""
     size, digest = 0, hashlib.sha256()
     buffer = memoryview(bytearray(BLOCK_BYTES))
@@ -243,9 +244,10 @@ class _Plaintext(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def _decrypted(
+def decrypted(
     argv: Sequence[str], source: Path, explained: Callable[[ProcessError, Path], Exception], fds: tuple[int, ...] = ()
 ) -> Iterator[io.RawIOBase]:
+    """The output of a program that decrypts a file; `explained` makes an error of ours of its failure."""
     try:
         sealed = source.open("rb")
     except FileNotFoundError as error:
@@ -254,7 +256,8 @@ def _decrypted(
         yield _Plaintext(child, lambda error: explained(error, source))
 
 
-def _first_bytes(scheme: Scheme, source: Path, wanted: int) -> bytes:
+def first_bytes(scheme: Scheme, source: Path, wanted: int) -> bytes:
+    """The beginning of a file's plaintext."""
     with scheme.decrypting(source) as plaintext:
         return io.BufferedReader(plaintext, wanted).read(wanted)
 

@@ -18,6 +18,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SafeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Flavour = Literal["mariadb", "mysql"]
+ComponentKind = Literal["logical", "files"]
+ComponentContent = Literal["dump", "accounts", "tar", "environment", "objects"]
+SchemeName = Literal["age", "openssl", "gpg", "none"]
 Read = TypeVar("Read", bound=BaseModel)
 
 
@@ -68,19 +71,49 @@ class ObjectCounts(Model):
     accounts: int = 0
 
 
+class Encryption(Model):
+    """How the parts are encrypted. `recipients` are public keys; empty for `openssl`, which knows a password only."""
+
+    scheme: SchemeName
+    recipients: tuple[str, ...] = ()
+
+
+class SharedObjects(Model):
+    """What a component needs beside its own folder: objects that several sets name. Its `lists` have their keys.
+
+    `raw_bytes` is the size of all files, each time they occur; `count` and `stored_bytes` are of the objects.
+    """
+
+    count: int
+    raw_bytes: int
+    stored_bytes: int
+
+
 class Component(Model):
-    """One thing that was backed up. In order, `parts` are the dump to the byte; `index` says what lies where."""
+    """One thing that was backed up. In order, `parts` are the dump (or tar) to the byte; `index` says what lies where.
+
+    `kind` is how it was made, `content` what the parts are. Of files, `level` 1 is what changed since the set `base`
+    (`<cadence>/<id>`), without which it can't be restored; `files` counts what is in it. `lists` are not encrypted:
+    what a host that can't read the index has to know of the objects in `shared`.
+    """
 
     name: SafeName
-    kind: Literal["logical"]
-    content: Literal["dump", "accounts"]
+    kind: ComponentKind
+    content: ComponentContent
     index: Part
     parts: tuple[Part, ...]
+    lists: tuple[Part, ...] = ()
     started_at: datetime
     finished_at: datetime
     coordinates: Coordinates = Coordinates()
     counts: ObjectCounts = ObjectCounts()
     rows: int | None = None
+    level: Literal[0, 1] | None = None
+    base: SetName | None = None
+    files: int | None = None
+    shared: SharedObjects | None = None
+    encryption: Encryption | None = None
+    """Where it is another than the set's."""
     seconds: dict[str, float] = {}
 
     @property
@@ -90,20 +123,13 @@ class Component(Model):
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes in one repository, all parts and the index."""
+        """Bytes in one repository, all parts, lists and the index; not those of shared objects."""
         return sum(part.stored_bytes for part in self.objects)
 
     @property
     def objects(self) -> tuple[Part, ...]:
         """Everything of this component that lies in a repository."""
-        return (*self.parts, self.index)
-
-
-class Encryption(Model):
-    """How the parts are encrypted. `recipients` are public keys; empty for `openssl`, which knows a password only."""
-
-    scheme: Literal["age", "openssl"]
-    recipients: tuple[str, ...] = ()
+        return (*self.lists, *self.parts, self.index)
 
 
 class Compression(Model):

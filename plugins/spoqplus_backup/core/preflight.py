@@ -1,22 +1,22 @@
 """Before a backup: can it work, and what is at risk? Also gives the set its id."""
 
 import logging
-import shutil
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from spoqplus_backup.core.cadence import cadence_named
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import PermanentError
+from spoqplus_backup.core.files.checks import check_files
 from spoqplus_backup.core.manifest import MANIFEST, Flavour, Manifest, Model
 from spoqplus_backup.core.mysql import client, server
 from spoqplus_backup.core.mysql.dump import Selection, selection
 from spoqplus_backup.core.process import find_program
-from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.repository.opener import open_repositories
-from spoqplus_backup.core.run import DATABASE, component_names
-from spoqplus_backup.core.settings import Settings, check_settings
+from spoqplus_backup.core.reservation import free_bytes, refuse_hopeless, reserve
+from spoqplus_backup.core.run import DATABASE, BackupRun, component_names
+from spoqplus_backup.core.settings import Settings, check_beside, check_settings
 from spoqplus_backup.core.staging import Staging
 
 log = logging.getLogger(__name__)
@@ -78,12 +78,12 @@ def preflight(
     components: tuple[str, ...] | None = None,
     chosen: Selection | None = None,
 ) -> PreflightReport:
-    """Check everything a backup needs, then claim the id of its set.
+    """Check everything a backup needs, then claim the id of its set and reserve room for it on the staging disk.
 
     Args:
         settings: the site.
         connections: where its credentials are.
-        cadence: `daily`, `safety`, ...
+        cadence: `daily`, `weekly`, `safety`, ...
         run_id: names the run; a retry with the same one gets the same set id.
         run_after: the time of the run; its local form becomes the set's id.
         components: what will be backed up; all that a daily backup has when None.
@@ -91,9 +91,10 @@ def preflight(
 
     Raises:
         PermanentError: all that is wrong, in one message.
-        BackupError: a server or repository can't be reached now.
+        BackupError: a server or repository can't be reached now, or other runs fill the staging disk for long.
     """
-    if problems := check_settings(settings, connections):
+    names = component_names(settings) if components is None else components
+    if problems := check_settings(settings, connections, components=names, replicas=False):
         raise PermanentError(" ".join(problems))
     warnings = _encryption_warnings(settings)
     login = connections.database(settings.database.connection)
@@ -109,27 +110,33 @@ def preflight(
         databases = (chosen or selection(settings, DATABASE, login)).databases
         problems += _problems(lambda: _check_views(connection, facts.flavour, databases))
         estimated = int(server.data_bytes(connection, databases) * RAW_FACTOR)
-    free = _free_bytes(settings.staging.directory)
-    if free < estimated:
-        problems.append(
-            f"The staging disk at {settings.staging.directory} has {human_bytes(free)} free but the dump may take "
-            f"{human_bytes(estimated)}: free some, or point `staging.directory` elsewhere."
-        )
-    for repository in open_repositories(settings, connections):
+    files = check_files(BackupRun(settings, connections, cadence, "", run_id), names)
+    problems += files.problems
+    warnings += files.warnings
+    estimated += files.bytes
+    rules = cadence_named(cadence)
+    problems += _problems(lambda: refuse_hopeless(settings, estimated))
+    if components is None:
+        warnings += check_beside(settings, connections)
+    for repository in open_repositories(settings, connections, long_term=rules.long_term):
         problems += _problems(repository.probe)
     if problems:
         raise PermanentError(" ".join(problems))
-    set_id = claim_set_id(settings, connections, cadence, run_id, run_after, components, chosen)
+    set_id = claim_set_id(settings, connections, cadence, run_id, run_after, names, chosen)
+    staging = Staging(settings.staging.directory, settings.site, cadence, set_id)
+    if staging.owner() is not None:  # else it is published
+        wait_seconds = settings.staging.wait_hours * 3600 if rules.waits else 0.0
+        reserve(settings, staging, run_id, estimated, wait_seconds)
     for warning in warnings:
         log.warning("%s", warning)
     return PreflightReport(
         set_id=set_id,
         flavour=facts.flavour,
         version=facts.version_text,
-        tools={"mysqldump": f"{program.flavour} {program.version_text}"},
+        tools={"mysqldump": f"{program.flavour} {program.version_text}", **files.tools},
         warnings=tuple(warnings),
         estimated_bytes=estimated,
-        free_bytes=free,
+        free_bytes=free_bytes(settings.staging.directory),
     )
 
 
@@ -249,13 +256,3 @@ def _server_warnings(settings: Settings, connection: server.Connection, facts: s
         for number, seconds in long
     ]
     return found
-
-
-def _free_bytes(directory: Path) -> int:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        return shutil.disk_usage(directory).free
-    except OSError as error:
-        raise PermanentError(
-            f"The staging folder {directory} can't be used ({error.strerror}): make it, writable for Airflow."
-        ) from error

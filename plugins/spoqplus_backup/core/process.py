@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 from spoqplus_backup.core.errors import BackupError, PermanentError
@@ -101,8 +101,11 @@ class Child:
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
         name: str | None = None,
+        on_stderr: Callable[[bytes], None] | None = None,
     ) -> None:
+        """`on_stderr` gets all that the program says there as it comes, in a thread of its own."""
         check_cancelled()
+        self._on_stderr = on_stderr
         self.name = name or os.path.basename(argv[0])  # noqa: PTH119 (a command name)
         prefix = [setpriv, "--pdeathsig", "KILL", "--"] if (setpriv := shutil.which("setpriv")) else []
         try:
@@ -151,6 +154,8 @@ class Child:
         assert self._popen.stderr is not None  # noqa: S101 (opened above)
         while chunk := self._popen.stderr.read(4096):
             self._tail = (self._tail + chunk)[-STDERR_TAIL_BYTES:]
+            if self._on_stderr is not None:
+                self._on_stderr(chunk)
 
     def readinto(self, buffer: memoryview, stall_seconds: float | None = None) -> int:
         """Read what is there, at least one byte; 0 at the end. Raises when nothing comes for `stall_seconds`."""
@@ -192,8 +197,9 @@ class Child:
         """The last 8 KiB of what the program said on stderr; whole only after it has ended."""
         return self._tail.decode("utf-8", "replace")
 
-    def finish(self, reason: str | None = None, allowed: Sequence[int] = (0,)) -> None:
-        """Wait for the end; raise `ProcessError` for a bad exit status (or `reason`), `Cancelled` when cancelled."""
+    def finish(self, reason: str | None = None, allowed: Sequence[int] = (0,)) -> int:
+        """Wait for the end and return the exit status; raise `ProcessError` for one that is not allowed (or `reason`),
+        `Cancelled` when cancelled."""
         code = self._popen.wait()
         self._stderr_reader.join(TERMINATE_SECONDS)
         self.close()
@@ -205,6 +211,7 @@ class Child:
             )
         if reason is not None:
             raise ProcessError(self.name, reason, self.stderr)
+        return code
 
     def close(self) -> None:
         """Close the pipes and forget the child; the program has to have ended, or ends by the broken pipe."""

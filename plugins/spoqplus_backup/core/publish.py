@@ -8,8 +8,10 @@ from pathlib import Path
 
 from spoqplus_backup import __version__
 from spoqplus_backup.core.archive.area import Area
+from spoqplus_backup.core.component import ComponentRecord, read_record
 from spoqplus_backup.core.crypto import scheme_for, sign
 from spoqplus_backup.core.errors import BackupError, PermanentError
+from spoqplus_backup.core.files.snapshots import keep_snapshots
 from spoqplus_backup.core.manifest import (
     MANIFEST,
     SIGNATURE,
@@ -23,13 +25,14 @@ from spoqplus_backup.core.manifest import (
     RecoveryPoint,
     Server,
 )
-from spoqplus_backup.core.mysql.dump import DumpRecord, read_record
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.published import published_manifest
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
-from spoqplus_backup.core.run import DATABASE, BackupRun
+from spoqplus_backup.core.reservation import release
+from spoqplus_backup.core.run import DATABASE, BackupRun, making_task
+from spoqplus_backup.core.schemes import scheme_named
 from spoqplus_backup.core.stages import sealed_parts
 from spoqplus_backup.core.staging import read_json, write_all, written_aside
 
@@ -37,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class PublishedComponent(Model):
-    """A component of the published set, in numbers. Sizes in bytes."""
+    """A component of the published set, in numbers. Sizes in bytes, those of shared objects included."""
 
     name: str
     raw_bytes: int
@@ -70,7 +73,7 @@ def publish(run: BackupRun, warnings: tuple[str, ...] = ()) -> Published:
         PermanentError: there is no key to sign with, or the set is another run's.
         BackupError: a repository can't be written to.
     """
-    repositories = open_repositories(run.settings, run.connections)
+    repositories = open_repositories(run.settings, run.connections, long_term=run.rules.long_term)
     catalog = Catalog(repositories[0], run.settings.signing.public_key_files)
     done = published_manifest(run)
     if done is not None:
@@ -78,7 +81,9 @@ def publish(run: BackupRun, warnings: tuple[str, ...] = ()) -> Published:
         return _published(run, done, repositories, catalog)
     manifest = sign_and_store(run, repositories, lambda: _manifest(run, catalog, warnings))
     result = _published(run, manifest, repositories, catalog)
+    keep_snapshots(run)
     run.staging.remove()
+    release(run.settings, run.staging)
     return result
 
 
@@ -127,35 +132,11 @@ def previous_of(run: BackupRun, catalog: Catalog) -> Previous | None:
 
 def _manifest(run: BackupRun, catalog: Catalog, warnings: tuple[str, ...]) -> Manifest:
     settings = run.settings
-    records = {name: read_record(run.staging.component(name)) for name in run.staging.components()}
-    missing = [name for name, record in records.items() if record is None]
-    if missing:
-        raise PermanentError(
-            f"{', '.join(missing)} of {run.name} was not dumped: clear the dump tasks of the run {run.run_id}."
-        )
-    found = {name: record for name, record in records.items() if record is not None}
-    components = []
-    for name, record in found.items():
-        *parts, index = sealed_parts(run, name, run.staging.component(name))
-        components.append(
-            Component(
-                name=name,
-                kind="logical",
-                content=record.content,
-                index=index,
-                parts=tuple(parts),
-                started_at=record.started_at,
-                finished_at=record.finished_at,
-                coordinates=record.server.coordinates,
-                counts=record.counts,
-                rows=record.rows,
-                seconds={
-                    "dump": (record.finished_at - record.started_at).total_seconds(),
-                    **_stage_seconds(run.staging.component(name)),
-                },
-            )
-        )
-    first = next(iter(found.values()))
+    found = _records(run)
+    components = tuple(_component(run, name, record) for name, record in found.items())
+    server = next((record.server for record in found.values() if record.server is not None), None)
+    if server is None:
+        raise PermanentError(f"{run.name} holds nothing of the database server: back up at least `{DATABASE}` with it.")
     stored = sum(component.stored_bytes for component in components)
     if stored < settings.alerts.minimum_backup_bytes:
         least = human_bytes(settings.alerts.minimum_backup_bytes)
@@ -170,16 +151,57 @@ def _manifest(run: BackupRun, catalog: Catalog, warnings: tuple[str, ...]) -> Ma
         run_id=run.run_id,
         started_at=min(component.started_at for component in components),
         finished_at=datetime.now(timezone.utc),
-        server=first.server,
+        server=server,
         tools={tool: version for record in found.values() for tool, version in record.tools.items()}
         | {"spoqplus-backup": __version__},
         compression=Compression(level=settings.compression.level),
         encryption=encryption_used(run),
-        components=tuple(components),
+        components=components,
+        depends_on=tuple(dict.fromkeys(record.base for record in found.values() if record.base is not None)),
         previous=previous_of(run, catalog),
         recovery_point=_recovery_point(run, found.get(DATABASE)),
-        warnings=warnings,
+        warnings=(*warnings, *(words for record in found.values() for words in record.warnings)),
     )
+
+
+def _records(run: BackupRun) -> dict[str, ComponentRecord]:
+    records = {name: read_record(run.staging.component(name)) for name in run.staging.components()}
+    tasks = [f"{name}.{making_task(run.settings, name)}" for name, record in records.items() if record is None]
+    if tasks:
+        raise PermanentError(f"{run.name} is not whole: clear {', '.join(tasks)} of the run {run.run_id}.")
+    return {name: record for name, record in records.items() if record is not None}
+
+
+def _component(run: BackupRun, name: str, record: ComponentRecord) -> Component:
+    directory = run.staging.component(name)
+    *parts, index = sealed_parts(run, name, directory)
+    lists, parts = parts[: len(record.plain)], parts[len(record.plain) :]
+    return Component(
+        name=name,
+        kind=record.kind,
+        content=record.content,
+        index=index,
+        parts=tuple(parts),
+        lists=tuple(lists),
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        coordinates=record.server.coordinates if record.server else Coordinates(),
+        counts=record.counts,
+        rows=record.rows,
+        level=record.level,
+        base=record.base,
+        files=record.files,
+        shared=record.shared,
+        encryption=_encryption(run, record),
+        seconds={record.stage: record.seconds, **_stage_seconds(directory)},
+    )
+
+
+def _encryption(run: BackupRun, record: ComponentRecord) -> Encryption | None:
+    if record.scheme is None:
+        return None
+    scheme = scheme_named(run.settings, run.connections, record.scheme)
+    return Encryption(scheme=scheme.name, recipients=scheme.readers)
 
 
 def _stage_seconds(directory: Path) -> dict[str, float]:
@@ -188,7 +210,7 @@ def _stage_seconds(directory: Path) -> dict[str, float]:
     return {stage: round(content["seconds"], 3) for stage, content in found.items() if content}
 
 
-def _recovery_point(run: BackupRun, database: DumpRecord | None) -> RecoveryPoint | None:
+def _recovery_point(run: BackupRun, database: ComponentRecord | None) -> RecoveryPoint | None:
     """Everything up to the snapshot is in the set; the archive of binary logs may reach further."""
     if database is None or run.cadence == SAFETY:  # a part of the databases is no point to recover to
         return None
@@ -216,8 +238,8 @@ def _published(run: BackupRun, manifest: Manifest, repositories: list[Repository
         components=tuple(
             PublishedComponent(
                 name=component.name,
-                raw_bytes=component.raw_bytes,
-                stored_bytes=component.stored_bytes,
+                raw_bytes=component.raw_bytes + (component.shared.raw_bytes if component.shared else 0),
+                stored_bytes=component.stored_bytes + (component.shared.stored_bytes if component.shared else 0),
                 parts=len(component.parts),
                 rows=component.rows,
                 seconds=component.seconds,

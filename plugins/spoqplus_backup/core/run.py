@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from spoqplus_backup.core.cadence import Cadence, cadence_named
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.settings import Settings
@@ -10,6 +11,8 @@ from spoqplus_backup.core.staging import Staging
 
 DATABASE = "database"
 ACCOUNTS = "accounts"
+FACE_IMAGES = "face_images"
+ENVIRONMENT = "environment"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class BackupRun:
     def staging(self) -> Staging:
         """What this run has on disk."""
         return Staging(self.settings.staging.directory, self.settings.site, self.cadence, self.set_id)
+
+    @property
+    def rules(self) -> Cadence:
+        """How sets of this run's cadence are made."""
+        return cadence_named(self.cadence)
 
     @property
     def name(self) -> str:
@@ -49,6 +57,25 @@ class StageSummary(Model):
         return self.model_dump(mode="json")
 
 
+def making_task(settings: Settings, component: str) -> str:
+    """The first task of a component's chain, which is cleared to make the component again."""
+    if component in file_names(settings):
+        return "archive"
+    return {FACE_IMAGES: "sync", ENVIRONMENT: "export"}.get(component, "dump")
+
+
+def database_names(settings: Settings) -> tuple[str, ...]:
+    """The components that are read from the database server, in the order of their priority at a restore."""
+    return (DATABASE, ACCOUNTS, *(selection.name for selection in settings.components))
+
+
+def file_names(settings: Settings) -> tuple[str, ...]:
+    """The components that are archives of files, in the order of their priority at a restore."""
+    return tuple(selection.name for selection in settings.files)
+
+
 def component_names(settings: Settings) -> tuple[str, ...]:
     """The components of a daily backup, in the order of their priority at a restore."""
-    return (DATABASE, ACCOUNTS, *(selection.name for selection in settings.components))
+    faces = [FACE_IMAGES] if settings.faces is not None else []
+    environment = [ENVIRONMENT] if settings.environment is not None else []
+    return (*database_names(settings), *faces, *file_names(settings), *environment)

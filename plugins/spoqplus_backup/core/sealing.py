@@ -22,7 +22,12 @@ def seal_part(directory: Path, name: str, scheme: Scheme, known: PartRecord) -> 
         DiskFullError: no space left for the result.
         ProcessError: the program failed.
     """
-    sealed_bytes, digest = scheme.encrypt(compressed_path(directory, name), sealed_path(directory, name, scheme))
+    return seal_source(compressed_path(directory, name), directory, name, scheme, known)
+
+
+def seal_source(source: Path, directory: Path, name: str, scheme: Scheme, known: PartRecord) -> PartRecord:
+    """As `seal_part`, of a compressed part that lies anywhere, such as in memory only."""
+    sealed_bytes, digest = scheme.encrypt(source, sealed_path(directory, name, scheme))
     record = known.model_copy(
         update={"sealed_bytes": sealed_bytes, "sealed_sha256": digest, "sealed_for": scheme.readers}
     )

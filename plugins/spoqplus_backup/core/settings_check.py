@@ -1,15 +1,21 @@
 """What only the machine that runs the work can say of its configuration: paths, keys, connections."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.crypto import key_fingerprint, signs_for
 from spoqplus_backup.core.errors import PermanentError, SettingsError
+from spoqplus_backup.core.files.environment import collect
+from spoqplus_backup.core.files.guard import check_source
+from spoqplus_backup.core.files.places import find_places, paths_field
 from spoqplus_backup.core.process import ProcessError, find_program, output_of
-from spoqplus_backup.core.settings import Settings
+from spoqplus_backup.core.run import ENVIRONMENT, FACE_IMAGES
+from spoqplus_backup.core.schemes import gpg_scheme
+from spoqplus_backup.core.settings import FilesSelection, Settings
 
 OTHERS = 0o077  # permissions of group and others
 
@@ -17,15 +23,32 @@ OTHERS = 0o077  # permissions of group and others
 Check = tuple[str, Callable[[], object]]
 
 
-def problems(settings: Settings, connections: Connections, *, restoring: bool) -> Iterator[str]:
+def problems(
+    settings: Settings,
+    connections: Connections,
+    *,
+    restoring: bool,
+    components: Sequence[str] | None = None,
+    replicas: bool = True,
+) -> Iterator[str]:
     """One sentence for each thing that is wrong: file, field, remedy."""
-    checks = [
+    more = _restore_checks(settings, connections) if restoring else _file_checks(settings, components)
+    checks: list[Check] = [
         ("database.client_directory", partial(_check_folder, settings.database.client_directory)),
         ("staging.directory", partial(_check_writable, settings.staging.directory)),
         *_key_checks(settings),
-        *_connection_checks(settings, connections),
-        *(_restore_checks(settings, connections) if restoring else ()),
+        *_connection_checks(settings, connections, replicas=replicas),
+        *more,
     ]
+    yield from _sentences(settings, checks)
+
+
+def problems_beside(settings: Settings, connections: Connections) -> Iterator[str]:
+    """As `problems`, of what works beside the set and does not hold it up: the mirror and the git copy."""
+    yield from _sentences(settings, list(_beside_checks(settings, connections)))
+
+
+def _sentences(settings: Settings, checks: Sequence[Check]) -> Iterator[str]:
     said = set()  # a key that can't be read concerns more than one check
     for name, check in checks:
         try:
@@ -38,6 +61,22 @@ def problems(settings: Settings, connections: Connections, *, restoring: bool) -
             yield f"{settings.source}: `{name}`: {error.filename} can't be read ({error.strerror}): correct the path."
 
 
+def _beside_checks(settings: Settings, connections: Connections) -> Iterator[Check]:
+    if settings.mirror is not None:
+        yield "mirror", partial(find_program, "rsync", "rsync")
+        yield "mirror.source", partial(check_source, settings.mirror.source, settings.mirror, "mirror")
+        yield "mirror.target", partial(_check_folder, settings.mirror.target.parent)
+    if settings.config_git is not None:
+        chosen = settings.config_git
+        yield "config_git", partial(find_program, "git", "git")
+        if chosen.connection is not None:
+            yield "config_git.connection", partial(connections.login, chosen.connection)
+        if chosen.ssh_key_file is not None:
+            yield "config_git.ssh_key_file", partial(_refuse_open, chosen.ssh_key_file)
+        if chosen.known_hosts_file is not None:
+            yield "config_git.known_hosts_file", partial(chosen.known_hosts_file.stat)
+
+
 def _key_checks(settings: Settings) -> Iterator[Check]:
     signing = settings.signing
     for number, file in enumerate(signing.public_key_files):
@@ -46,11 +85,14 @@ def _key_checks(settings: Settings) -> Iterator[Check]:
         yield "signing.private_key_file", partial(_check_signing, signing.private_key_file, signing.public_key_files)
 
 
-def _connection_checks(settings: Settings, connections: Connections) -> Iterator[Check]:
+def _connection_checks(settings: Settings, connections: Connections, *, replicas: bool) -> Iterator[Check]:
     yield "database.connection", partial(connections.database, settings.database.connection)
     for number, repository in enumerate(settings.repositories):
-        if repository.connection is not None:
+        if repository.connection is not None and (replicas or not repository.is_replica):
             yield f"repositories[{number}].connection", partial(connections.s3_client, repository.connection)
+        if repository.delete_connection is not None:
+            deleting = partial(connections.s3_client, repository.delete_connection)
+            yield f"repositories[{number}].delete_connection", deleting
     if settings.encryption.scheme == "openssl":
         password = settings.encryption.password_connection
         yield "encryption.password_connection", partial(connections.secret, password)
@@ -60,8 +102,33 @@ def _connection_checks(settings: Settings, connections: Connections) -> Iterator
 
 def _restore_checks(settings: Settings, connections: Connections) -> Iterator[Check]:
     yield "restore.test_connection", partial(connections.database, settings.restore.test_connection)
+    if settings.environment is not None and settings.environment.gpg_private_key_file is not None:
+        yield "environment.gpg_private_key_file", partial(_refuse_open, settings.environment.gpg_private_key_file)
     for number, file in enumerate(settings.encryption.identity_files):
         yield f"encryption.identity_files[{number}]", partial(_check_identity, file)
+
+
+def _file_checks(settings: Settings, components: Sequence[str] | None) -> Iterator[Check]:
+    for selection in settings.files:
+        if components is None or selection.name in components:
+            yield paths_field(settings, selection), partial(_check_paths, settings, selection)
+    if settings.faces is not None and (components is None or FACE_IMAGES in components):
+        yield "faces.directory", partial(check_source, settings.faces.directory, settings.faces, "faces")
+    if settings.environment is not None and (components is None or ENVIRONMENT in components):
+        yield "environment", partial(collect, settings)
+        if (scheme := gpg_scheme(settings.environment)) is not None:
+            yield "environment.gpg_public_key_file", scheme.check_recipient
+
+
+def _check_paths(settings: Settings, selection: FilesSelection) -> None:
+    repositories = [Path(urlsplit(item.root).path) for item in settings.repositories if item.is_local]
+    own = (settings.staging.directory, *repositories)
+    for path in find_places(selection).paths:
+        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+            raise SettingsError(f"{path} can't be read: let the worker's user read it.")
+        inside = next((folder for folder in own if folder.resolve().is_relative_to(path.resolve())), None)
+        if inside is not None:
+            raise SettingsError(f"{path} holds the backups' own folder {inside}: keep one outside of the other.")
 
 
 def _check_folder(path: Path | None) -> None:

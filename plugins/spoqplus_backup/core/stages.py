@@ -1,16 +1,16 @@
-"""The stages behind the dump, the same for every component: compress, encrypt, upload, verify.
+"""The stages behind `dump` or `archive`, the same for every component: compress, encrypt, upload, verify.
 
 Each works through the parts of a component on all cores, keeps a record of each part, and is complete when its own
-record (`compress.json`, ...) is there. The dump has worked ahead of the first two (`ahead.py`). Started again, a stage
-goes on with what is missing; when an input is gone, it says which task to clear instead.
+record (`compress.json`, ...) is there. The chain's first task has worked ahead of compress and encrypt (`ahead.py`).
+Started again, a stage goes on with what is missing; when an input is gone, it says which task to clear instead.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
+from spoqplus_backup.core.component import RAW, ComponentRecord, read_record
 from spoqplus_backup.core.compression import (
     PartRecord,
     compress_part,
@@ -18,15 +18,18 @@ from spoqplus_backup.core.compression import (
     part_record,
 )
 from spoqplus_backup.core.cores import usable_cores
-from spoqplus_backup.core.crypto import scheme_for
+from spoqplus_backup.core.crypto import Scheme
 from spoqplus_backup.core.errors import BackupError, PermanentError
+from spoqplus_backup.core.files.face_check import check_shared
 from spoqplus_backup.core.manifest import Part
-from spoqplus_backup.core.mysql.dump import INDEX, RAW, DumpRecord, read_record
+from spoqplus_backup.core.parallel import in_parallel as in_parallel  # many import it from here
+from spoqplus_backup.core.plain import PlainScheme
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.published import published_manifest, published_summary
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.opener import open_repositories
-from spoqplus_backup.core.run import BackupRun, StageSummary
+from spoqplus_backup.core.run import BackupRun, StageSummary, making_task
+from spoqplus_backup.core.schemes import component_scheme
 from spoqplus_backup.core.sealing import SEALED, is_sealed, seal_part, sealed_path
 from spoqplus_backup.core.staging import read_json, write_json
 
@@ -34,27 +37,19 @@ log = logging.getLogger(__name__)
 
 STORE_THREADS = 4
 
-T = TypeVar("T")
-Item = TypeVar("Item")
-
-
-def part_names(record: DumpRecord) -> list[str]:
-    """The raw files of a dump, in order; the index last."""
-    return [*(f"{number:06d}.sql" for number in range(1, record.parts + 1)), INDEX]
-
 
 def compress(run: BackupRun, component: str) -> StageSummary:
     """Compress each raw part with zstd, read the result back and compare, then remove the raw part.
 
     Raises:
-        PermanentError: a raw part is gone: the dump has to be made again.
+        PermanentError: a raw part is gone: the component has to be made again.
         IntegrityError: what was compressed does not come back as it was.
     """
 
     def one(directory: Path, name: str) -> PartRecord:
         raw = directory / RAW / name
         if not raw.exists():
-            raise _input_gone(run, component, "compress", raw, "dump")
+            raise _input_gone(run, component, "compress", raw, making_task(run.settings, component))
         return compress_part(raw, directory, run.settings.compression.level)
 
     def finished(directory: Path, name: str, record: PartRecord | None) -> bool:
@@ -72,19 +67,20 @@ def encrypt(run: BackupRun, component: str) -> StageSummary:
     """Encrypt each compressed part to the recipients, then remove the compressed one.
 
     Raises:
-        PermanentError: a compressed part is gone: the dump has to be made again.
+        PermanentError: a compressed part is gone: the component has to be made again.
     """
-    scheme = scheme_for(run.settings, run.connections)
+    scheme_of = _schemes(run, component)
 
     def one(directory: Path, name: str) -> PartRecord:
         known = part_record(directory, name)
         source = compressed_path(directory, name)
         if known is None or not source.exists():
-            raise _input_gone(run, component, "encrypt", source, "compress" if known is None else "dump")
-        return seal_part(directory, name, scheme, known)
+            made_by = "compress" if known is None else making_task(run.settings, component)
+            raise _input_gone(run, component, "encrypt", source, made_by)
+        return seal_part(directory, name, scheme_of(name), known)
 
     def finished(directory: Path, name: str, record: PartRecord | None) -> bool:
-        whole = is_sealed(directory, name, scheme, record)
+        whole = is_sealed(directory, name, scheme_of(name), record)
         if whole:
             (compressed_path(directory, name)).unlink(missing_ok=True)
         return whole
@@ -101,7 +97,8 @@ def upload(run: BackupRun, component: str) -> StageSummary:
         total = sum(part.stored_bytes for part in parts)
         detail: dict[str, str | int | float | bool | None] = {}
         seconds = 0.0
-        for repository in open_repositories(run.settings, run.connections):
+        repositories = open_repositories(run.settings, run.connections, long_term=run.rules.long_term)
+        for repository in repositories:
             progress = Progress(f"upload {component} to {repository.name}", total)
             sent = _store(repository, f"{run.name}/{component}/", directory / SEALED, parts, progress)
             detail[f"{repository.name}_sent"] = sum(sent)
@@ -111,7 +108,7 @@ def upload(run: BackupRun, component: str) -> StageSummary:
             component=component,
             parts=len(parts),
             bytes_in=total,
-            bytes_out=total * len(run.settings.repositories),
+            bytes_out=total * len(repositories),
             seconds=seconds,
             detail=detail,
         )
@@ -135,6 +132,8 @@ def _store(
 def verify(run: BackupRun) -> StageSummary:
     """Every object of the set is there in every repository, with the right size and checksum.
 
+    Some cadences have each read back, however much the repository vouches for it.
+
     Raises:
         IntegrityError: one is not; the message names it.
     """
@@ -148,23 +147,28 @@ def verify(run: BackupRun) -> StageSummary:
             for part in sealed_parts(run, component, run.staging.component(component))
         }
     total = sum(part.stored_bytes for part in objects.values())
-    repositories = open_repositories(run.settings, run.connections)
-    progress = Progress("verify", total * len(repositories))
+    repositories = open_repositories(run.settings, run.connections, long_term=run.rules.long_term)
+    read_back = run.rules.read_back
+    progress = Progress("read back" if read_back else "verify", total * len(repositories))
 
     def check(item: tuple[Repository, str, Part]) -> None:
         repository, key, part = item
-        repository.check(key, part.stored_bytes, part.sha256)
+        repository.check(key, part.stored_bytes, part.sha256, read_back=read_back)
         progress.add(part.stored_bytes)
 
     in_parallel(check, [(repo, key, part) for repo in repositories for key, part in objects.items()], STORE_THREADS)
+    shared = check_shared(run, repositories, manifest, read_back=read_back)
     return StageSummary(
         stage="verify",
         component="",
-        parts=len(objects),
+        parts=len(objects) + shared,
         bytes_in=total,
         bytes_out=0,
         seconds=progress.finish(),
-        detail={repository.name: f"{len(objects)} objects" for repository in repositories},
+        detail={
+            repository.name: f"{len(objects) + shared} objects" + (", read back" if read_back else "")
+            for repository in repositories
+        },
     )
 
 
@@ -174,13 +178,11 @@ def sealed_parts(run: BackupRun, component: str, directory: Path) -> list[Part]:
     Raises:
         PermanentError: encryption is not complete.
     """
-    scheme = scheme_for(run.settings, run.connections)
-    record = read_record(directory)
-    if record is None:
-        raise PermanentError(f"The component {component} of {run.name} was not dumped: clear {component}.dump.")
+    scheme_of = _schemes(run, component)
     found = []
-    for name in part_names(record):
+    for name in _made(run, component, directory).part_names:
         known = part_record(directory, name)
+        scheme = scheme_of(name)
         path = sealed_path(directory, name, scheme)
         if known is None or known.sealed_sha256 is None or not is_sealed(directory, name, scheme, known):
             raise _input_gone(run, component, "upload", path, "encrypt")
@@ -196,19 +198,6 @@ def sealed_parts(run: BackupRun, component: str, directory: Path) -> list[Part]:
     return found
 
 
-def in_parallel(work: Callable[[Item], T], items: Sequence[Item], threads: int) -> list[T]:
-    """Do `work` on each item on some threads; the first failure stops what has not begun and is raised."""
-    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        return [future.result() for future in futures]
-
-
 def _each_part(
     run: BackupRun,
     component: str,
@@ -219,10 +208,8 @@ def _each_part(
     if manifest := published_manifest(run):
         return published_summary(manifest, stage, component)
     with run.staging.locked(component) as directory:
-        record = read_record(directory)
-        if record is None:
-            raise PermanentError(f"The component {component} of {run.name} was not dumped: clear {component}.dump.")
-        names = part_names(record)
+        record = _made(run, component, directory)
+        names = record.part_names
         todo = [name for name in names if not finished(directory, name, part_record(directory, name))]
         if not todo and (done := read_json(directory / f"{stage}.json")):
             log.info("%s of %s was complete already", stage, component)
@@ -238,6 +225,28 @@ def _each_part(
         summary = _summary(stage, component, _records(directory, names), progress.finish())
         write_json(directory / f"{stage}.json", summary)
         return summary
+
+
+def _schemes(run: BackupRun, component: str) -> Callable[[str], Scheme]:
+    """The scheme of a raw part by its name; a stage knows the component only when it works on it."""
+
+    @cache
+    def record() -> ComponentRecord:
+        return _made(run, component, run.staging.component(component))
+
+    @cache
+    def scheme(*, plain: bool) -> Scheme:
+        return PlainScheme() if plain else component_scheme(run.settings, run.connections, record())
+
+    return lambda name: scheme(plain=name in record().plain)
+
+
+def _made(run: BackupRun, component: str, directory: Path) -> ComponentRecord:
+    record = read_record(directory)
+    if record is None:
+        task = f"{component}.{making_task(run.settings, component)}"
+        raise PermanentError(f"The component {component} of {run.name} was not made: clear {task}.")
+    return record
 
 
 def _summary(stage: str, component: str, records: Sequence[PartRecord], seconds: float) -> StageSummary:

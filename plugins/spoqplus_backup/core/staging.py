@@ -2,12 +2,12 @@
 
     <staging>/<site>/<cadence>/<set id>/claim.json        which run owns the set id
     <staging>/<site>/<cadence>/<set id>/<component>/
-        dump.json  raw/000001.sql                          written by dump
+        component.json  raw/000001.sql                     written by dump (of files, 000001.tar by archive)
         parts/000001.json  zst/000001.sql.zst              written by compress
                            sealed/000001.sql.zst.age       written by encrypt
         compress.json  encrypt.json  upload.json           a stage's summary: there only when it is complete
 
-The dump works ahead of compress and encrypt (`ahead.py`): a part may be found in any state that those leave.
+The first task works ahead of compress and encrypt (`ahead.py`): a part may be found in any state that those leave.
 Every file is written aside, synced and renamed. Files of a partial write end in `.partial` and are never read.
 """
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain
+from airflow.sdk import Asset, BaseOperator, TaskGroup, TriggerRule, chain
 
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.flows.tasks import SHORT_TIMEOUT, stage
@@ -24,6 +24,11 @@ from spoqplus_backup.operators.notify import NotifyArchiveOperator, NotifyIncrem
 GROUP = "archive"
 
 
+def logs_asset(settings: Settings) -> Asset:
+    """Updated whenever binary logs were archived, or an incremental set was published."""
+    return Asset(f"{settings.site}_binlog")
+
+
 def archive_stage(settings: Settings, name: str) -> dict[str, Any]:
     """`stage`, for the archive's own task of that name."""
     return stage(settings, name, GROUP)
@@ -33,7 +38,7 @@ def archive_chain(settings: Settings) -> BaseOperator:
     """Everything that archives up to now, as one group; returns its last task, `verify`."""
     label = text(settings.language, "group.archive")
     with TaskGroup(GROUP, group_display_name=label, tooltip=label):
-        verified = VerifyLogsOperator(**archive_stage(settings, "verify"))
+        verified = VerifyLogsOperator(**archive_stage(settings, "verify"), outlets=[logs_asset(settings)])
         chain(
             RotateOperator(**archive_stage(settings, "rotate"), execution_timeout=SHORT_TIMEOUT),
             ListLogsOperator(**archive_stage(settings, "list_logs"), execution_timeout=SHORT_TIMEOUT),
@@ -77,7 +82,10 @@ def incremental(settings: Settings) -> None:
     """The whole run of the incremental backup: archive up to now, publish what is new since the set before."""
     verified, checked = checked_archive(settings)
     published = PublishIncrementalOperator(
-        **stage(settings, "publish_incremental"), verify_task_id=verified.task_id, execution_timeout=SHORT_TIMEOUT * 4
+        **stage(settings, "publish_incremental"),
+        verify_task_id=verified.task_id,
+        outlets=[logs_asset(settings)],
+        execution_timeout=SHORT_TIMEOUT * 4,
     )
     chain(
         checked,

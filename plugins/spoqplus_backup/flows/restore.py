@@ -1,7 +1,7 @@
 """The restore flow.
 
-plan → approve → safety_backup → fetch → rebuild → load → apply_binlogs → copy_tables → verify_restore → start_service →
-notify; beside it after_failure → put_back.
+plan → approve → safety_backup → fetch → rebuild → load → apply_binlogs → copy_tables → restore_files → set_ownership →
+verify_restore → start_service → notify; beside it after_failure → put_back.
 """
 
 from datetime import timedelta
@@ -25,7 +25,9 @@ from spoqplus_backup.operators.restore import (
     PlanRestoreOperator,
     PutBackOperator,
     RebuildOperator,
+    RestoreFilesOperator,
     SafetyPreflightOperator,
+    SetOwnershipOperator,
     StartServiceOperator,
     VerifyRestoreOperator,
 )
@@ -64,6 +66,8 @@ def restore(settings: Settings) -> None:
     loaded = LoadOperator(**stage(settings, "load"), **agreed, trigger_rule=TriggerRule.NONE_FAILED)
     replayed = ApplyBinlogsOperator(**stage(settings, "apply_binlogs"))
     copied = CopyTablesOperator(**stage(settings, "copy_tables"), **agreed)
+    unpacked = RestoreFilesOperator(**stage(settings, "restore_files"), **agreed, trigger_rule=TriggerRule.NONE_FAILED)
+    owned = SetOwnershipOperator(**stage(settings, "set_ownership"))
     verified = VerifyRestoreOperator(**stage(settings, "verify_restore"), trigger_rule=TriggerRule.NONE_FAILED)
     started = StartServiceOperator(**stage(settings, "start_service"))
     asked, undone = _undo(settings)
@@ -79,16 +83,17 @@ def restore(settings: Settings) -> None:
     )
     chain(planned, approved, checked)
     planned >> checked  # so that a cleared safety backup that the plan skipped is skipped again
-    chain([approved, saved], fetched, rebuilt, loaded, replayed, copied, verified, started, notified)
-    fetched >> loaded >> verified
-    replayed >> verified
-    [rebuilt, loaded, replayed, verified, started] >> asked
+    chain([approved, saved], fetched, rebuilt, loaded, replayed, copied, unpacked, owned, verified, started, notified)
+    fetched >> [loaded, unpacked]
+    [loaded, replayed] >> unpacked
+    [loaded, replayed, copied] >> verified
+    [rebuilt, loaded, replayed, unpacked, owned, verified, started] >> asked
     chain(asked, undone, notified)
     verified >> notified
 
 
 def _undo(settings: Settings) -> tuple[AskPutBackOperator, PutBackOperator]:
-    """What a rebuild that failed offers: it asks a person, and puts the old data directory back."""
+    """What a failed restore that moved something aside offers: it asks a person, and puts it back."""
     language = settings.language
     asked = AskPutBackOperator(
         **stage(settings, "after_failure"),

@@ -52,6 +52,8 @@ def restore_params(settings: Settings) -> dict[str, Param]:
             values_display={name: component_label(language, name) for name in components},
         ),
         "tables": param("tables", "what", [], type=["array", "null"], items={"type": "string"}),
+        "paths": param("paths", "files", [], type=["array", "null"], items={"type": "string"}),
+        "target_root": param("target_root", "files", None, type=["null", "string"]),
         "to_time": param("to_time", "point", None, type=["null", "string"]),
         "to_gtid": param("to_gtid", "point", None, type=["null", "string"]),
         "before_gtid": param("before_gtid", "point", None, type=["null", "string"]),

@@ -1,6 +1,6 @@
 """The message about a backup."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spoqplus_backup.core.progress import human_bytes
@@ -9,15 +9,16 @@ from spoqplus_backup.notifications.blocks import Block, bullets, context, divide
 from spoqplus_backup.notifications.report import RunReport, coordinates_line, failure_block, run_link
 from spoqplus_backup.notifications.slack import Message
 
-STAGES = ("dump", "compress", "encrypt", "upload")
+STAGES = ("dump", "archive", "sync", "export", "compress", "encrypt", "upload")
 
 
-def backup_message(report: RunReport, published: Mapping[str, Any] | None) -> Message:
+def backup_message(report: RunReport, published: Mapping[str, Any] | None, warnings: Sequence[str] = ()) -> Message:
     """What was published, or what failed.
 
     Args:
         report: how the run ended.
         published: `core.publish.Published` as JSON; None when the run did not get that far.
+        warnings: of tasks beside the set.
     """
     outcome = "succeeded" if report.succeeded else "failed"
     title = text(report.language, f"slack.backup.{outcome}", site=report.site)
@@ -26,6 +27,8 @@ def backup_message(report: RunReport, published: Mapping[str, Any] | None) -> Me
         blocks.append(failure_block(report))
     if published is not None:
         blocks += _published_blocks(report, published)
+    if all_warnings := [*(published["warnings"] if published else ()), *warnings]:
+        blocks.append(bullets(text(report.language, "slack.warnings"), [escape(warning) for warning in all_warnings]))
     blocks += [divider(), context(_footer(report, published))]
     return Message(text=f"{title} {published['set']}" if published else title, blocks=blocks)
 
@@ -33,7 +36,7 @@ def backup_message(report: RunReport, published: Mapping[str, Any] | None) -> Me
 def _published_blocks(report: RunReport, published: Mapping[str, Any]) -> list[Block]:
     language = report.language
     sizes = f"{human_bytes(published['stored_bytes'])} / {human_bytes(published['raw_bytes'])}"
-    blocks = [
+    return [
         fields(
             [
                 (text(language, "slack.set"), f"`{escape(published['set'])}`"),
@@ -47,9 +50,6 @@ def _published_blocks(report: RunReport, published: Mapping[str, Any]) -> list[B
             [_component(language, component) for component in published["components"]],
         ),
     ]
-    if warnings := published["warnings"]:
-        blocks.append(bullets(text(language, "slack.warnings"), [escape(warning) for warning in warnings]))
-    return blocks
 
 
 def _change(language: Language, published: Mapping[str, Any]) -> str:

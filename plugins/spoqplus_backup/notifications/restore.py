@@ -12,7 +12,9 @@ from spoqplus_backup.notifications.blocks import Block, bullets, context, divide
 from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
 from spoqplus_backup.notifications.slack import Message
 
-STAGES = ("fetch", "rebuild", "load", "apply_binlogs", "copy_tables", "verify_restore", "start_service")
+STAGES = ("fetch", "rebuild", "load", "apply_binlogs", "copy_tables") + (
+    *("restore_files", "set_ownership", "verify_restore", "start_service"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,24 @@ def restore_message(report: RunReport, restored: Restored) -> Message:
     if not report.succeeded:
         blocks.append(failure_block(report))
     if restored.put_back is not None:
-        detail = restored.put_back["detail"]
-        words = {"data": detail["data_directory"], "failed": detail["failed"]}
         blocks.append(
-            bullets(text(report.language, "slack.put_back"), [escape(_say(report, "slack.put_back.done", words))])
+            bullets(text(report.language, "slack.put_back"), _what_is_back(report, restored.put_back["detail"]))
         )
     if restored.plan is not None:
         blocks += _plan_blocks(report, restored, restored.plan)
     blocks += [divider(), context(run_link(report))]
     return Message(text=f"{title} {restored.plan['backup']}" if restored.plan else title, blocks=blocks)
+
+
+def _what_is_back(report: RunReport, detail: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if "data_directory" in detail:
+        words = {"data": detail["data_directory"], "failed": detail["failed"]}
+        lines.append(escape(_say(report, "slack.put_back.done", words)))
+    if "files" in detail:
+        names = ", ".join(component_label(report.language, name) for name in detail["files"].split(", "))
+        lines.append(escape(_say(report, "slack.put_back.files", {"names": names})))
+    return lines
 
 
 def _say(report: RunReport, key: str, words: Mapping[str, Any]) -> str:

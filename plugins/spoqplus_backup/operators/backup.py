@@ -1,13 +1,15 @@
-"""The backup chain's operators: preflight, dump, compress, encrypt, upload, verify, publish.
+"""The backup chain's operators: preflight, dump, archive, compress, encrypt, upload, verify, publish.
 
 `core` is imported when a task runs, not when the DAG is parsed: every task process parses the DAG first.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from spoqplus_backup.core.errors import PermanentError
-from spoqplus_backup.operators.base import SiteOperator, log_summary, run_name
+from spoqplus_backup.core.errors import BackupError, PermanentError
+from spoqplus_backup.messages import text
+from spoqplus_backup.operators.base import WARNINGS_KEY, SiteOperator, log_summary, run_name
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from spoqplus_backup.core.run import BackupRun
     from spoqplus_backup.core.settings import Settings
     from spoqplus_backup.hooks import AirflowConnections
+
+log = logging.getLogger(__name__)
 
 
 class PreflightOperator(SiteOperator):
@@ -79,7 +83,7 @@ class BackupSetOperator(SiteOperator):
 class ComponentOperator(BackupSetOperator):
     """One stage of one component.
 
-    :param component: `database`, `accounts` or the name of a selection of tables in the configuration.
+    :param component: `database`, `accounts`, or the name of a selection of tables or files in the configuration.
     """
 
     template_fields: Sequence[str] = ("component", "cadence", "preflight_task_id")
@@ -104,6 +108,89 @@ class MySqlDumpOperator(ComponentOperator):
 
         run = self.backup_run(context, settings, connections)
         return log_summary(settings, dump(run, self.component, generation=context["ti"].max_tries))
+
+
+class TarOperator(ComponentOperator):
+    """Archives a component's files with GNU tar, cut into parts while it is written.
+
+    A retry and a cleared task differ as with the dump.
+    """
+
+    ui_color = "#fff4e5"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Archive."""
+        from spoqplus_backup.core.files.archive import archive
+
+        run = self.backup_run(context, settings, connections)
+        return log_summary(settings, archive(run, self.component, generation=context["ti"].max_tries))
+
+
+class FaceSyncOperator(ComponentOperator):
+    """Brings new face images to every repository and leaves the set's index of all of them.
+
+    A retry and a cleared task differ as with the dump; neither sends what is there already.
+    """
+
+    ui_color = "#fff4e5"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Synchronise."""
+        from spoqplus_backup.core.files.faces import sync_faces
+
+        run = self.backup_run(context, settings, connections)
+        return log_summary(settings, sync_faces(run, generation=context["ti"].max_tries))
+
+
+class EnvironmentOperator(ComponentOperator):
+    """Keeps variables of the site's environment, encrypted before they reach the disk."""
+
+    ui_color = "#fff4e5"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Collect and encrypt."""
+        from spoqplus_backup.core.files.environment import export_environment
+
+        run = self.backup_run(context, settings, connections)
+        return log_summary(settings, export_environment(run, generation=context["ti"].max_tries))
+
+
+class MirrorOperator(SiteOperator):
+    """Mirrors the uploads with rsync, guarded against a source that is gone. The set does not wait for it."""
+
+    ui_color = "#fff4e5"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Mirror."""
+        from spoqplus_backup.core.files.mirror import mirror
+
+        return log_summary(settings, mirror(settings))
+
+
+class ConfigGitOperator(SiteOperator):
+    """Commits the configuration to a git remote when it changed. The set does not wait for it.
+
+    A remote that can't be reached is tried again; in the last try that is a warning, for the archive of the set has the
+    same files. Its XCom `warnings` holds that.
+    """
+
+    ui_color = "#fff4e5"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Copy, look for secrets, commit, push."""
+        from spoqplus_backup.core.files.git_copy import copy_to_git
+
+        try:
+            return log_summary(settings, copy_to_git(settings, connections))
+        except PermanentError:
+            raise
+        except BackupError as error:
+            if context["ti"].try_number <= context["ti"].max_tries:
+                raise
+            warning = text(settings.language, "warning.config_git", error=str(error))
+            log.warning("%s", warning)
+            context["ti"].xcom_push(key=WARNINGS_KEY, value=[warning])
+            return None
 
 
 class CompressOperator(ComponentOperator):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ERROR_KEY = "error"  # XCom: the first line of why the task's last try failed, for the notification
+WARNINGS_KEY = "warnings"  # XCom: what a task that succeeded wants to be told, for the notification
 ERROR_CHARACTERS = 500
 
 

@@ -11,12 +11,13 @@ from airflow.sdk.configuration import conf
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.messages import text
 from spoqplus_backup.operators.archive import GAP_KEY
-from spoqplus_backup.operators.base import ERROR_KEY, SiteOperator
+from spoqplus_backup.operators.base import ERROR_KEY, WARNINGS_KEY, SiteOperator
 from spoqplus_backup.operators.restore import DIFFERENCES_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from spoqplus_backup.core.repository.retention_model import RepositoryPlan
     from spoqplus_backup.core.settings import Settings
     from spoqplus_backup.hooks import AirflowConnections
     from spoqplus_backup.notifications.archive import Archived
@@ -70,12 +71,26 @@ class NotifyOperator(SiteOperator):
 
 
 class NotifyBackupOperator(NotifyOperator):
-    """Reports a backup: what was published, how big, how long; or what failed, why, and where its log is."""
+    """Reports a backup: what was published, how big, how long; or what failed, why, and where its log is.
+
+    :param beside_task_ids: tasks that the set did not wait for; the run is red when one of them failed.
+    """
+
+    template_fields: Sequence[str] = ("result_task_id", "beside_task_ids")
+
+    def __init__(self, *, beside_task_ids: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.beside_task_ids = beside_task_ids
+
+    def has_succeeded(self, states: Mapping[str, str | None]) -> bool:
+        return super().has_succeeded(states) and all(states.get(name) == "success" for name in self.beside_task_ids)
 
     def message(self, context: "Context", report: "RunReport") -> "Message":
         from spoqplus_backup.notifications.backup import backup_message
 
-        return backup_message(report, context["ti"].xcom_pull(task_ids=self.result_task_id))
+        pull = context["ti"].xcom_pull
+        warnings = [line for name in self.beside_task_ids for line in pull(task_ids=name, key=WARNINGS_KEY) or ()]
+        return backup_message(report, pull(task_ids=self.result_task_id), warnings)
 
 
 class NotifyRestoreOperator(NotifyOperator):
@@ -173,6 +188,77 @@ class NotifyIncrementalOperator(ArchiveNotifyOperator):
         return incremental_message(report, self.archived(context), published, site(self.site).objectives.rpo_hours)
 
 
+class NotifyReplicationOperator(NotifyOperator):
+    """Reports a replication; nothing is said of one that had nothing to copy but logs.
+
+    :param logs_task_id: the task that copies the logs.
+    """
+
+    template_fields: Sequence[str] = ("result_task_id", "logs_task_id")
+
+    def __init__(self, *, logs_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.logs_task_id = logs_task_id
+
+    def has_succeeded(self, states: Mapping[str, str | None]) -> bool:
+        return super().has_succeeded(states) and states.get(self.logs_task_id) == "success"
+
+    def is_worth_telling(self, context: "Context", settings: "Settings", report: "RunReport") -> bool:
+        copied = context["ti"].xcom_pull(task_ids=self.result_task_id) or {}
+        if not report.succeeded or copied.get("copied") or copied.get("warnings"):
+            return True
+        log.info("%s", text(settings.language, "log.nothing_to_tell"))
+        return False
+
+    def message(self, context: "Context", report: "RunReport") -> "Message":
+        from spoqplus_backup.notifications.replication import replication_message
+
+        pull = context["ti"].xcom_pull
+        return replication_message(report, pull(task_ids=self.result_task_id), pull(task_ids=self.logs_task_id))
+
+
+class NotifyRetentionOperator(NotifyOperator):
+    """Reports a retention: what went from each repository, how much is free now, and what could not go.
+
+    :param plan_task_ids: for each repository, by name, the task that planned.
+    :param delete_task_ids: the task that deleted.
+    """
+
+    def __init__(self, *, plan_task_ids: dict[str, str], delete_task_ids: dict[str, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan_task_ids = plan_task_ids
+        self.delete_task_ids = delete_task_ids
+
+    def has_succeeded(self, states: Mapping[str, str | None]) -> bool:
+        done = (*self.plan_task_ids.values(), *self.delete_task_ids.values())
+        return super().has_succeeded(states) and all(states.get(task) in ("success", "skipped") for task in done)
+
+    def is_worth_telling(self, context: "Context", settings: "Settings", report: "RunReport") -> bool:
+        plans, reports = self._found(context)
+        counted = ("sets", "unfinished", "logs", "uploads", "faces", "spared")
+        if not report.succeeded or any(item[name] for item in reports.values() for name in counted):
+            return True
+        if any(plan["problems"] for plan in plans.values()):
+            return True
+        log.info("%s", text(settings.language, "log.nothing_to_tell"))
+        return False
+
+    def message(self, context: "Context", report: "RunReport") -> "Message":
+        from spoqplus_backup.notifications.retention import retention_message
+
+        return retention_message(report, *self._found(context))
+
+    def _found(self, context: "Context") -> tuple[dict[str, Any], dict[str, Any]]:
+        """The summaries of plans and the reports, by repository, as far as the run got."""
+        pull = context["ti"].xcom_pull
+        plans = {name: pull(task_ids=task_id) for name, task_id in self.plan_task_ids.items()}
+        reports = {name: pull(task_ids=task_id) for name, task_id in self.delete_task_ids.items()}
+        return (
+            {name: found for name, found in plans.items() if found},
+            {name: found for name, found in reports.items() if found},
+        )
+
+
 def _states(context: "Context") -> Mapping[str, str | None]:
     ti = context["ti"]
     states: Mapping[str, str | None] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
@@ -211,6 +297,15 @@ def tell_put_back(context: "Context", settings: "Settings") -> None:
     from spoqplus_backup.notifications.restore import put_back_message
 
     _tell(settings, put_back_message(_report(context, settings, _states(context), succeeded=False)))
+
+
+def tell_retention_approval(context: "Context", settings: "Settings", repository: str, plan: "RepositoryPlan") -> None:
+    """Tell Slack that a person has to say whether so much may be deleted."""
+    from spoqplus_backup.notifications.retention import approval_message
+
+    report = _report(context, settings, _states(context), succeeded=True)
+    gone = plan.deletions
+    _tell(settings, approval_message(report, repository, len(gone), sum(item.bytes for item in gone), plan.share))
 
 
 def _tell(settings: "Settings", message: "Message") -> bool:

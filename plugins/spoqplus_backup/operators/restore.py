@@ -1,11 +1,11 @@
-"""The restore chain's operators: plan, fetch, rebuild, load, replay, copy, verify, start, put back.
+"""The restore chain's operators: plan, fetch, rebuild, load, replay, copy, files, owners, verify, start, put back.
 
 The approval between them is Airflow's own.
 """
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import HITLOperator
@@ -28,7 +28,10 @@ log = logging.getLogger(__name__)
 
 APPROVE = "Approve"  # the option of Airflow's ApprovalOperator
 PRODUCTION = "production"
-REBUILD_TASKS = ("rebuild", "start_service", "after_failure", "put_back")
+REBUILD_TASKS = ("rebuild", "start_service")
+UNDO_TASKS = ("after_failure", "put_back")
+LOAD_TASK = "load"
+FILE_TASKS = ("restore_files", "set_ownership")
 COPY_TASK = "copy_tables"
 DIFFERENCES_KEY = "differences"  # XCom of verify_restore: what differs between the copied tables and those of now
 MARKDOWN_KEY = "markdown"  # XCom of the plan task: the plan as a person reads it
@@ -60,7 +63,7 @@ class PlanRestoreOperator(SiteOperator, SkipMixin):
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Plan. The result is pushed before the skipping, which ends the task."""
         from spoqplus_backup.core.recovery.planning import make_plan
-        from spoqplus_backup.core.recovery.request import validate_request
+        from spoqplus_backup.core.recovery.request import of_database, validate_request
         from spoqplus_backup.plan_text import found_markdown, plan_markdown
 
         request = validate_request(settings, context["params"])
@@ -78,23 +81,34 @@ class PlanRestoreOperator(SiteOperator, SkipMixin):
         if end is not None:
             log.info("%s", text(settings.language, end))
         downstream = self.get_flat_relatives(upstream=False)
-        self.skip(ti, [task for task in downstream if not self.needs(request, task.task_id)])
+        of_server = of_database(settings, request).components
+        scope = Scope(server=bool(of_server), files=len(of_server) < len(request.components))
+        self.skip(ti, [task for task in downstream if not self.needs(request, task.task_id, scope)])
 
-    def needs(self, request: "RestoreRequest", task_id: str) -> bool:
+    def needs(self, request: "RestoreRequest", task_id: str, scope: "Scope") -> bool:
         """Whether what was asked for needs this task."""
         if request.dry_run or request.finds:
             return False
-        if task_id == self.replay_task_id:
-            return request.replays
-        if task_id in REBUILD_TASKS:
-            return request.rebuild
-        if task_id == COPY_TASK:
-            return request.place == "sandbox"
         if task_id == self.approve_task_id:
             return request.environment == PRODUCTION
         if task_id.startswith(f"{self.safety_group_id}."):
-            return request.saves
-        return True
+            return request.saves and scope.server
+        needed = {
+            self.replay_task_id: request.replays,
+            LOAD_TASK: scope.server,
+            COPY_TASK: request.place == "sandbox",
+            **dict.fromkeys(REBUILD_TASKS, request.rebuild),
+            **dict.fromkeys(UNDO_TASKS, request.rebuild or scope.files),
+            **dict.fromkeys(FILE_TASKS, scope.files),
+        }
+        return needed.get(task_id, True)
+
+
+class Scope(NamedTuple):
+    """What a restore is about."""
+
+    server: bool = True
+    files: bool = False
 
 
 def _summary(settings: "Settings", plan: "RestorePlan") -> dict[str, Any]:
@@ -107,7 +121,8 @@ def _summary(settings: "Settings", plan: "RestorePlan") -> dict[str, Any]:
         "backup": plan.backup,
         "repository": plan.repository,
         "target": plan.target,
-        "components": [component.name for component in plan.components],
+        "components": list(plan.component_names),
+        "files": sum(planned.files for planned in plan.files),
         "overwrites": len(plan.overwrites),
         "objects": plan.objects,
         "rows": plan.rows,
@@ -250,8 +265,40 @@ class CopyTablesOperator(AgreedOperator):
         return log_summary(settings, copy_out(settings, connections, plan))
 
 
+class RestoreFilesOperator(AgreedOperator):
+    """Unpacks files beside their target, proves them, and puts them in place; what was there is kept aside.
+
+    Retried it goes on, cleared it puts back what was there and begins anew.
+    """
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Restore the files."""
+        from spoqplus_backup.core.recovery.files.steps import restore_files
+
+        plan = self.agreed_plan(context, settings)
+        if not plan.files:
+            raise AirflowSkipException(text(settings.language, "log.no_files"))
+        return log_summary(settings, restore_files(settings, connections, plan, generation=context["ti"].max_tries))
+
+
+class SetOwnershipOperator(SiteOperator):
+    """Gives restored files to whom the configuration says."""
+
+    ui_color = "#fad2cf"
+
+    def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
+        """Set owners and modes."""
+        from spoqplus_backup.core.recovery.files.steps import set_ownership
+        from spoqplus_backup.core.recovery.plan import load_plan
+
+        plan = load_plan(settings, run_name(context))
+        if not plan.files:
+            raise AirflowSkipException(text(settings.language, "log.no_files"))
+        return log_summary(settings, set_ownership(settings, plan))
+
+
 class VerifyRestoreOperator(SiteOperator):
-    """Compares the target with the manifest: every object exists, row counts match.
+    """Compares the target with the manifest: every object exists, row counts match, every file has its content.
 
     Of single tables at a point in time it also tells what differs from those of now.
     """
@@ -267,7 +314,7 @@ class VerifyRestoreOperator(SiteOperator):
 
         plan = load_plan(settings, run_name(context))
         summary = verify_restored(settings, connections, plan)
-        if found := compare_with_now(settings, connections, plan):
+        if plan.has_database and (found := compare_with_now(settings, connections, plan)):
             log.info("%s", differences_markdown(settings, found))
             context["ti"].xcom_push(key=DIFFERENCES_KEY, value=[one.model_dump(mode="json") for one in found])
         return log_summary(settings, summary)
@@ -290,9 +337,9 @@ class StartServiceOperator(SiteOperator):
 
 
 class AskPutBackOperator(HITLOperator):
-    """Asks a person whether the old data directory is to be put back, when a rebuild failed; tells Slack so first.
+    """Asks a person whether what was moved aside is to be put back, when a restore failed; tells Slack so first.
 
-    Nothing is asked when nothing was stopped or moved yet.
+    Nothing is asked when nothing was stopped or moved yet, or files were put back by the step that failed.
 
     :param site: the site's name; its settings are read when the task runs.
     """
@@ -305,13 +352,13 @@ class AskPutBackOperator(HITLOperator):
 
     def execute(self, context: "Context") -> Any:
         """Ask, where there is something to ask."""
-        from spoqplus_backup.core.recovery.place import is_rebuilding
+        from spoqplus_backup.core.recovery.undo import can_be_undone
         from spoqplus_backup.hooks import AirflowConnections
         from spoqplus_backup.operators.notify import tell_put_back
         from spoqplus_backup.sites import site
 
         settings = site(self.site)
-        if not is_rebuilding(settings, AirflowConnections(), run_name(context)):
+        if not can_be_undone(settings, AirflowConnections(), run_name(context)):
             raise AirflowSkipException(text(settings.language, "log.no_rebuild"))
         tell_put_back(context, settings)
         return super().execute(context)
@@ -331,7 +378,7 @@ class AskPutBackOperator(HITLOperator):
 
 
 class PutBackOperator(SiteOperator):
-    """Makes the old data directory the service's again, when a person chose so.
+    """Puts back what was moved aside, a server's data directory and files, when a person chose so.
 
     :param ask_task_id: the task that asked.
     """
@@ -345,11 +392,11 @@ class PutBackOperator(SiteOperator):
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Put back."""
-        from spoqplus_backup.core.recovery.place import put_back
         from spoqplus_backup.core.recovery.plan import load_plan
+        from spoqplus_backup.core.recovery.undo import undo
 
         answer = context["ti"].xcom_pull(task_ids=self.ask_task_id)
         if not answer or answer["chosen_options"] != [text(settings.language, "after_failure.put_back")]:
             raise AirflowSkipException(text(settings.language, "log.not_put_back"))
         plan = load_plan(settings, run_name(context))
-        return log_summary(settings, put_back(settings, connections, plan))
+        return log_summary(settings, undo(settings, connections, plan))

@@ -10,7 +10,9 @@ from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.recipients import is_recipient
 from spoqplus_backup.core.settings import (
     DEFAULT_FOLDER,
+    KeepSettings,
     Settings,
+    check_beside,
     check_settings,
     load_settings,
     load_sites,
@@ -18,6 +20,7 @@ from spoqplus_backup.core.settings import (
 )
 from support.connections import FixedConnections
 from support.keys import AgePair, SigningPair, age_pair, signing_pair
+from support.site_file import WITHOUT_FILES
 
 SHIPPED = DEFAULT_FOLDER / "spoqplus.yaml"
 
@@ -59,9 +62,26 @@ def test_defaults_are_the_strategys(tmp_path: Path, minimal: dict[str, Any]) -> 
         ("critical_tables", ("spoqplus.member_faces", "spoqplus.face_recognition_logs"), None),
         ("face_encodings", ("spoqplus.member_faces",), "is_active=1"),
     ]
+    assert [(item.name, [str(path) for path in item.paths], item.exclude, item.level) for item in settings.files] == [
+        ("uploads", ["/var/www/html/public/uploads"], ("*.tmp",), "incremental"),
+        ("logs", ["/var/www/html/writable/logs"], ("*.tmp",), "incremental"),
+        (
+            "config",
+            ["/var/www/html/.env", "/var/www/html/app/Config", "/etc/nginx/sites-available"],
+            ("*.tmp",),
+            "full",
+        ),
+    ]
     assert [item.root for item in settings.repositories] == ["file:///backup/spoqplus", "s3://spoqplus-backup"]
     assert settings.repositories[0].is_local
     assert not settings.repositories[1].is_local
+    assert (settings.schedules.weekly_backup, settings.schedules.monthly_backup) == ("0 4 * * 0", "0 5 1 * *")
+    assert [(item.kept_on, item.is_offsite) for item in settings.repositories] == [
+        ("disk", False),
+        ("object-storage", True),
+    ]
+    assert settings.replicas == ()
+    assert settings.database_pool == "spoqplus_database"
     assert settings.compression.level == 3
     assert settings.objectives.rto_hours == 4
     assert settings.alerts.minimum_backup_bytes == 1 << 30
@@ -80,8 +100,29 @@ def test_the_shipped_file_says_the_defaults_and_lacks_only_recipients(minimal: d
     shipped["encryption"]["recipients"] = minimal["encryption"]["recipients"]
     defaults["signing"] = shipped["signing"]  # where keys lie is a site's own
     shipped["components"][0].setdefault("where", None)
+    shipped["repositories"][0] = (
+        dict.fromkeys(shipped["repositories"][1]) | {"role": "primary"} | shipped["repositories"][0]
+    )
+    for field in ("connection", "delete_connection"):
+        shipped["repositories"][0].setdefault(field, None)
+    for repository in shipped["repositories"]:
+        repository["keep"] = KeepSettings(**repository["keep"]).model_dump()
+    for number, selection in enumerate(defaults["files"]):
+        shipped["files"][number] = selection | shipped["files"][number]  # what stands at the first holds for the others
     shipped["repositories"][0].setdefault("connection", None)
     assert shipped == defaults
+
+
+def test_a_wrong_field_in_a_section_that_may_be_null_is_named(tmp_path: Path, minimal: dict[str, Any]) -> None:
+    assert "`faces.encript` is an unknown field: write `encrypt`" in complaint(
+        tmp_path, minimal | {"faces": {"encript": False}}
+    )
+    assert "`restore.rebuild.test.memory` is an unknown field: write `memory_mib`" in complaint(
+        tmp_path, minimal | {"restore": {"rebuild": {"test": {"memory": 1}}}}
+    )
+    assert "`mirror.target` is /a/b, which lies in the source /a" in complaint(
+        tmp_path, minimal | {"mirror": {"source": "/a", "target": "/a/b"}}
+    )
 
 
 def test_relative_paths_are_relative_to_the_file(tmp_path: Path, minimal: dict[str, Any]) -> None:
@@ -92,6 +133,25 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, minimal: dict[s
     assert settings.signing.public_key_files == (tmp_path / "signing.pub",)
     assert settings.staging.directory == tmp_path / "work"
     assert settings.database.client_directory == Path("/opt/mysql/bin")
+
+
+def test_each_kind_of_repository_keeps_what_the_strategy_says_unless_told_otherwise(
+    tmp_path: Path, minimal: dict[str, Any]
+) -> None:
+    bucket = {"root": "s3://bucket", "connection": "aws"}
+    minimal["repositories"] = [
+        {"name": "disk", "root": "file:///a"},
+        {"name": "s3", **bucket},
+        {"name": "dr", **bucket, "root": "s3://dr-bucket", "keep": {"daily": 60}, "delete_connection": "aws_pruner"},
+        {"name": "archive", "root": "file:///b", "keep": {"forever": True}},
+    ]
+
+    disk, s3, dr, archive = load_settings(write(tmp_path / "club.yaml", minimal)).repositories
+
+    assert (disk.keep.days, disk.keep.daily, disk.keep.point_in_time_days) == (7, 0, 7)
+    assert (s3.keep.days, s3.keep.daily, s3.keep.weekly, s3.keep.monthly) == (None, 30, 12, 12)
+    assert (dr.keep.daily, dr.keep.weekly, dr.delete_connection) == (60, 12, "aws_pruner")
+    assert archive.keep.forever
 
 
 WRONG = [
@@ -105,6 +165,26 @@ WRONG = [
     (
         {"repositories": [{"name": "a", "root": "file:///a", "conection": "x"}]},
         "`repositories[0].conection` is an unknown field: write `connection`",
+    ),
+    (
+        {"repositories": [{"name": "a", "root": "file:///a", "role": "replica"}]},
+        "`repositories` has replicas only: backups are written to a repository with `role: primary`, add one",
+    ),
+    (
+        {
+            "repositories": [
+                {"name": "a", "root": "s3://bucket", "connection": "a", "long_term_storage_class": "GLACIER"}
+            ]
+        },
+        "`repositories[0].long_term_storage_class` is GLACIER, whose objects have to be thawed for hours",
+    ),
+    (
+        {"repositories": [{"name": "a", "root": "s3://bucket", "connection": "a", "storage_class": "cold"}]},
+        "`repositories[0].storage_class` is 'cold', no storage class: write it as S3 does",
+    ),
+    (
+        {"repositories": [{"name": "a", "root": "file:///a", "object_lock": {"mode": "governance", "days": 1}}]},
+        "`repositories[0].object_lock` is set for a folder: remove it, only buckets have that",
     ),
     (
         {"schedules": {"daily_backup": "0 25 * * *"}},
@@ -137,7 +217,31 @@ WRONG = [
     ),
     ({"components": [{"name": "x"}]}, "`components[0].tables` is missing: add it"),
     ({"components": [{"name": "x", "tables": ["a.b"]}] * 2}, "`components` has two components named x"),
+    ({"files": [{"name": "verify", "paths": ["/srv"]}]}, "`files[0].name` is verify, a name that the backup itself"),
+    ({"files": [{"name": "x", "paths": ["srv/x"]}]}, "`files[0].paths` has 'srv/x': write absolute paths below /"),
+    ({"files": [{"name": "x", "paths": ["/srv/../etc"]}]}, "`files[0].paths` has '/srv/../etc': write absolute paths"),
+    ({"files": [{"name": "x", "paths": ["/"]}]}, "`files[0].paths` has '/': write absolute paths below /"),
+    ({"files": [{"name": "x", "paths": []}]}, "`files[0].paths` is wrong: tuple should have at least 1 item"),
+    ({"files": [{"name": "x", "paths": ["/a", "/a"]}]}, "`files[0].paths` names a path twice"),
+    ({"files": [{"name": "x", "paths": ["/a"]}] * 2}, "`files` has two components named x"),
+    (
+        {"components": [{"name": "x", "tables": ["a.b"]}], "files": [{"name": "x", "paths": ["/a"]}]},
+        "`files` has two components named x",
+    ),
     ({"repositories": []}, "`repositories` is empty: name at least one"),
+    (
+        {"repositories": [{"name": "a", "root": "s3://bucket", "connection": "x", "keep": {"daily": 0}}]},
+        "`repositories[0].keep` would keep no daily backups: set `days` or `daily`, or `forever: true`",
+    ),
+    (
+        {"repositories": [{"name": "a", "root": "file:///a", "keep": {"weakly": 3}}]},
+        "`repositories[0].keep.weakly` is an unknown field: write `weekly`",
+    ),
+    (
+        {"repositories": [{"name": "a", "root": "file:///a", "delete_connection": "x"}]},
+        "`repositories[0].delete_connection` is set for a folder: remove it",
+    ),
+    ({"retention": {"maximum_share": 0}}, "`retention.maximum_share` is wrong: input should be greater than 0"),
     (
         {"repositories": [{"name": "a", "root": "/backup"}]},
         "`repositories[0].root` is '/backup': write file:///an/absolute/folder or s3://bucket/prefix",
@@ -306,9 +410,11 @@ class TestCheckSettings:
     @pytest.fixture
     def good(self, tmp_path: Path, pair: SigningPair, age: AgePair) -> dict[str, Any]:
         return {
+            **WITHOUT_FILES,
             "encryption": {"recipients": [age.recipient], "identity_files": [str(age.identity_file)]},
             "signing": {"private_key_file": str(pair.private), "public_key_files": [str(pair.public)]},
             "staging": {"directory": str(tmp_path / "staging")},
+            "files": [],
         }
 
     @staticmethod
@@ -388,3 +494,64 @@ class TestCheckSettings:
 
         for file, problem in zip((pair.private, age.identity_file), self.problems(tmp_path, good), strict=True):
             assert f"Others than its owner may read the private key {file}: chmod 600 {file}" in problem
+
+    def test_files_that_are_not_there(self, tmp_path: Path, good: dict[str, Any]) -> None:
+        (tmp_path / "uploads").mkdir()
+        (tmp_path / "gone").symlink_to("nowhere")
+        good["files"] = [
+            {"name": "uploads", "paths": [f"{tmp_path}/uploads", f"{tmp_path}/gone"]},
+            {"name": "config", "paths": [f"{tmp_path}/.env", f"{tmp_path}/uploads"], "missing": "warn"},
+            {"name": "logs", "paths": [f"{tmp_path}/logs", f"{tmp_path}/old"], "missing": "warn"},
+        ]
+
+        gone, none = self.problems(tmp_path, good, restoring=False)
+
+        assert f"`files[0].paths`: {tmp_path}/gone leads nowhere (it is a symbolic link): correct the path" in gone
+        assert f"`files[2].paths`: none of {tmp_path}/logs, {tmp_path}/old is there" in none
+        assert self.problems(tmp_path, good) == [], "a host that restores need not have them"
+
+    def test_face_images_and_environment_that_are_not_there(self, tmp_path: Path, good: dict[str, Any]) -> None:
+        good["faces"] = {"directory": "faces"}
+        good["environment"] = {"files": ["nothing.env"]}
+        assert [problem.partition("`: ")[2] for problem in self.problems(tmp_path, good, restoring=False)] == [
+            f"The folder {tmp_path}/faces can't be read (No such file or directory): mount its disk, correct its "
+            "permissions or the path in `faces`. Nothing was changed.",
+            f"{tmp_path}/nothing.env can't be read (No such file or directory): correct `environment`, or let the user "
+            "that Airflow runs as read it; a process has to be the same user's, or the worker root's.",
+        ]
+        (tmp_path / "faces").mkdir()
+        (tmp_path / "faces" / "1.jpg").touch()
+        (tmp_path / "nothing.env").touch()
+        good["environment"] |= {"gpg_recipient": "backup@spoqplus.com", "gpg_public_key_file": "nothing.env"}
+        (problem,) = self.problems(tmp_path, good, restoring=False)
+        assert f"`environment.gpg_public_key_file`: {tmp_path}/nothing.env can't be used as a key" in problem
+
+    def test_what_stands_beside_a_set_is_asked_apart(
+        self, tmp_path: Path, good: dict[str, Any], pair: SigningPair
+    ) -> None:
+        pair.private.chmod(0o644)
+        good["signing"]["private_key_file"] = None
+        good["mirror"] = {"source": "uploads", "target": "backup/uploads"}
+        good["config_git"] = {
+            "remote": "git@example.com:config.git",
+            "connection": "spoqplus_git",
+            "ssh_key_file": str(pair.private),
+            "known_hosts_file": "hosts",
+        }
+        assert self.problems(tmp_path, good, restoring=False) == []
+        settings = load_settings(tmp_path / "club.yaml")
+        found = check_beside(settings, FixedConnections.of_a_site())
+        assert [problem.partition("`")[2].partition("`")[0] for problem in found] == [
+            "mirror.source",
+            "mirror.target",
+            "config_git.connection",
+            "config_git.ssh_key_file",
+            "config_git.known_hosts_file",
+        ]
+
+    def test_backups_do_not_lie_in_what_is_backed_up(self, tmp_path: Path, good: dict[str, Any]) -> None:
+        good["files"] = [{"name": "everything", "paths": [str(tmp_path)]}]
+
+        (problem,) = self.problems(tmp_path, good, restoring=False)
+
+        assert f"`files[0].paths`: {tmp_path} holds the backups' own folder {tmp_path}/staging" in problem

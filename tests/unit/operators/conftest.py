@@ -24,6 +24,7 @@ class Run:
     run_id: str = "manual__2026-01-02T03:00:00+00:00"
     task_id: str = "the_task"
     max_tries: int = 2
+    try_number: int = 1
     start_date: datetime = datetime(2026, 1, 2, 3, 0, tzinfo=timezone.utc)
     run_after: datetime = datetime(2026, 1, 2, 3, 0, tzinfo=timezone.utc)
 

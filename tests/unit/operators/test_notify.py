@@ -120,3 +120,32 @@ def test_the_first_backup_has_nothing_to_be_compared_with(run: Any, slack: Slack
     run.xcoms["publish", "return_value"] = PUBLISHED | {"previous": None, "previous_stored_bytes": None}
     notify().execute(run.context)
     assert "the first one" in words(slack.messages[0])
+
+
+class TestBesideTheSet:
+    """Tasks that the set does not wait for."""
+
+    @staticmethod
+    def notify() -> NotifyBackupOperator:
+        return NotifyBackupOperator(
+            task_id="notify", site="spoqplus", result_task_id="publish", beside_task_ids=["mirror", "config_git"]
+        )
+
+    def test_one_that_failed_makes_the_run_red_though_the_set_is_published(self, run: Any, slack: SlackSink) -> None:
+        published(run)
+        run.states |= {"mirror": "failed", "config_git": "success"}
+        run.xcoms["mirror", "error"] = "3 of 23 files are gone."
+        with pytest.raises(AirflowFailException, match="mirror"):
+            self.notify().execute(run.context)
+        told = words(slack.messages[0])
+        assert "3 of 23 files are gone." in told
+        assert "daily/20260102_120000" in told
+
+    def test_what_one_warns_of_is_told(self, run: Any, slack: SlackSink) -> None:
+        published(run)
+        run.states |= {"mirror": "success", "config_git": "success"}
+        run.xcoms["config_git", "warnings"] = ["not committed: the remote is down"]
+        assert self.notify().execute(run.context) == {"slack": True}
+        told = words(slack.messages[0])
+        assert "not committed: the remote is down" in told
+        assert "only &lt;one&gt; recipient" in told

@@ -9,7 +9,13 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.recovery.plan import RestorePlan
 from spoqplus_backup.core.recovery.request import RestoreRequest
-from spoqplus_backup.operators.restore import AskPutBackOperator, LoadOperator, PlanRestoreOperator, PutBackOperator
+from spoqplus_backup.operators.restore import (
+    AskPutBackOperator,
+    LoadOperator,
+    PlanRestoreOperator,
+    PutBackOperator,
+    Scope,
+)
 from spoqplus_backup.sites import site
 
 PLANNED_AT = datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)
@@ -25,7 +31,9 @@ TASKS = {
     "notify",
 }
 REBUILD = {"rebuild", "start_service", "after_failure", "put_back"}
-EVERY = TASKS | REBUILD | {"copy_tables"}
+FILES = {"restore_files", "set_ownership", "after_failure", "put_back"}
+EVERY = TASKS | REBUILD | FILES | {"copy_tables"}
+SERVER, FILES_ONLY, BOTH = Scope(), Scope(server=False, files=True), Scope(files=True)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +68,27 @@ def test_what_a_restore_needs(request_: RestoreRequest, needed: set[str]) -> Non
     plan = PlanRestoreOperator(
         task_id="plan", site="spoqplus", approve_task_id="approve", safety_group_id="safety_backup"
     )
-    assert {task for task in EVERY if plan.needs(request_, task)} == needed
+    assert {task for task in EVERY if plan.needs(request_, task, SERVER)} == needed
+
+
+@pytest.mark.parametrize(
+    ("request_", "scope", "needed"),
+    [
+        (RestoreRequest(environment="test"), FILES_ONLY, {"fetch", "verify_restore", "notify"} | FILES),
+        (
+            RestoreRequest(environment="production"),
+            FILES_ONLY,
+            {"approve", "fetch", "verify_restore", "notify"} | FILES,
+        ),
+        (RestoreRequest(environment="production"), BOTH, TASKS - {"apply_binlogs"} | FILES),
+        (RestoreRequest(environment="production", dry_run=True), BOTH, set()),
+    ],
+)
+def test_what_a_restore_of_files_needs(request_: RestoreRequest, scope: Scope, needed: set[str]) -> None:
+    plan = PlanRestoreOperator(
+        task_id="plan", site="spoqplus", approve_task_id="approve", safety_group_id="safety_backup"
+    )
+    assert {task for task in EVERY if plan.needs(request_, task, scope)} == needed
 
 
 def planned(**request: Any) -> RestorePlan:

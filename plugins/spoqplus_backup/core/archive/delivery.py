@@ -59,7 +59,7 @@ def upload(settings: Settings, connections: Connections) -> ArchiveSummary:
     with area.locked():
         ready = _ready(settings, connections, area)
         total = sum(segment.log.stored_bytes + segment.index.stored_bytes for _, segment in ready)
-        progress = Progress("upload", total * len(settings.repositories))
+        progress = Progress("upload", total * len(settings.primaries))
         catalogs = catalogues(settings, connections)
         failures: list[BackupError] = []
         detail: dict[str, str | int | float | bool | None] = {}
@@ -71,7 +71,7 @@ def upload(settings: Settings, connections: Connections) -> ArchiveSummary:
                 log.warning("Not everything could be sent to %s: %s", name, error)
                 failures.append(error)
         if not failures:
-            detail["copied"] = _fill_up(catalogs, area, progress)
+            detail["copied"] = fill_up(catalogs, catalogs, area.path / COPIES, progress)
     if failures:
         raise failures[0]
     return ArchiveSummary(
@@ -198,22 +198,34 @@ def _has_sidecar(repository: Repository, key: str, content: bytes, what: str) ->
     return True
 
 
-def _fill_up(catalogs: Sequence[BinlogCatalog], area: Area, progress: Progress) -> int:
-    """Copy between repositories what one of them lacks; how many logs were copied.
+def fill_up(
+    catalogs: Sequence[BinlogCatalog], targets: Sequence[BinlogCatalog], folder: Path, progress: Progress
+) -> int:
+    """Copy from any of the repositories what one of the targets lacks; how many logs were copied.
 
     A log older than a repository's oldest of that timeline was removed there by its retention, and so was all of a
     timeline that is not the server's newest: those are left alone.
+
+    Args:
+        catalogs: all repositories, those to be filled up among them.
+        targets: those to be filled up.
+        folder: for what is on its way.
+        progress: counts bytes.
+
+    Raises:
+        IntegrityError: no copy of a log can be trusted; the message names it.
+        BackupError: a repository can't be reached.
     """
     if len(catalogs) < 2:
         return 0
     held = [{timeline: catalog.names(timeline) for timeline in catalog.timelines()} for catalog in catalogs]
     copied = 0
     for catalog, mine in zip(catalogs, held, strict=True):
-        for timeline, name in _lacking(mine, held):
+        for timeline, name in _lacking(mine, held) if catalog in targets else ():
             log.info("%s lacks %s/%s: copying it there", catalog.repository.name, timeline.folder, name)
-            _copy(catalogs, catalog.repository, timeline, name, area.path / COPIES, progress)
+            _copy(catalogs, catalog, timeline, name, folder, progress)
             copied += 1
-    shutil.rmtree(area.path / COPIES, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return copied
 
 
@@ -238,23 +250,42 @@ def _lacking(
 
 def _copy(
     catalogs: Sequence[BinlogCatalog],
-    target: Repository,
+    catalog: BinlogCatalog,
     timeline: Timeline,
     name: str,
     folder: Path,
     progress: Progress,
 ) -> None:
-    segment, _, source = load_from_any(
-        [catalog for catalog in catalogs if catalog.repository is not target], timeline, name
-    )
-    for part in (segment.log, segment.index):
-        key = f"{segment.folder}/{part.name}"
-        path = folder / part.name
-        source.get(key, path, part.sha256, part.stored_bytes)
-        target.put(key, path, part.sha256, progress.add)
-        path.unlink()
-    for suffix in (SIGNATURE, SIDECAR):
-        target.put_bytes(segment.key + suffix, source.read(segment.key + suffix))
+    """Bring a log to a repository from the first other one whose copy is good.
+
+    Raises:
+        IntegrityError: no copy is; the first one's reason.
+    """
+    others = [other for other in catalogs if other is not catalog]
+    failure: IntegrityError | None = None
+    while True:
+        try:
+            segment, _, source = load_from_any(others, timeline, name)
+        except BackupError as error:
+            raise failure or error from None
+        try:
+            for part in (segment.log, segment.index):
+                _bring(source, catalog.repository, f"{segment.folder}/{part.name}", part, folder / part.name, progress)
+        except IntegrityError as error:
+            log.warning("%s", error)
+            failure = failure or error
+            others = [other for other in others if other.repository is not source]
+            continue
+        for suffix in (SIGNATURE, SIDECAR):
+            catalog.repository.put_bytes(segment.key + suffix, source.read(segment.key + suffix))
+        check_log(catalog, segment, source.read(segment.key + SIDECAR))
+        return
+
+
+def _bring(source: Repository, target: Repository, key: str, part: Part, path: Path, progress: Progress) -> None:
+    source.get(key, path, part.sha256, part.stored_bytes)
+    target.put(key, path, part.sha256, progress.add)
+    path.unlink()
 
 
 def verify(settings: Settings, connections: Connections) -> ArchiveSummary:

@@ -9,15 +9,13 @@ read by a lexer that knows quotes and comments (`delimited.py`).
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO
 
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Segment, SegmentKind
 from spoqplus_backup.core.mysql.delimited import count_programs, is_closed
 from spoqplus_backup.core.mysql.rowcount import RowCounter
 from spoqplus_backup.core.mysql.rows import INSERT_HEAD
-from spoqplus_backup.core.staging import write_all
+from spoqplus_backup.core.part_writer import PartWriter
 
 TAIL_BYTES = 16384
 HEAD_BYTES = 4 << 20  # more than the names of 4,096 columns
@@ -42,44 +40,6 @@ _HEADINGS: tuple[tuple[bytes, SegmentKind], ...] = (
     (b"-- Dumping routines for database ", "routines"),
     (b"-- Final view structure for view ", "views"),
 )
-
-
-class PartWriter:
-    """Writes numbered parts (`000001.sql`, ...) into a folder."""
-
-    def __init__(self, directory: Path, on_part: Callable[[Path], None] | None = None) -> None:
-        """`on_part` is told of each part that is whole."""
-        self._directory = directory
-        self._on_part = on_part
-        self._file: IO[bytes] | None = None
-        self.number = 1
-        self.offset = 0
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append to the current part."""
-        if self._file is None:
-            self._file = self._path.open("wb", buffering=0)
-        write_all(self._file, data)
-        self.offset += len(data)
-
-    @property
-    def _path(self) -> Path:
-        return self._directory / f"{self.number:06d}.sql"
-
-    def next_part(self) -> None:
-        """End the current part, unless it is empty; what comes next begins another one."""
-        if self._file is not None:
-            self.close()
-            if self._on_part:
-                self._on_part(self._path)
-            self.number += 1
-            self.offset = 0
-
-    def close(self) -> None:
-        """Close the current part."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 @dataclass

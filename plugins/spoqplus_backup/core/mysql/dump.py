@@ -1,84 +1,44 @@
 """The dump stage: mysqldump's stream, cut into parts on the staging disk while it is written.
 
-Leaves `raw/000001.sql` ..., `raw/index.json` and, last, `dump.json` in the component's staging folder.
+Leaves `raw/000001.sql` ..., `raw/index.json` and, last, its record (`component.py`) in the component's staging folder.
 """
 
 import contextlib
 import logging
-import os
 import re
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
 
 from spoqplus_backup.core.ahead import working_ahead
+from spoqplus_backup.core.component import ComponentRecord, make_component, raw_parts
 from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.crypto import Scheme, scheme_for
-from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError, disk_full
+from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import Coordinates, DumpObject, Index, Model, ObjectCounts, Segment, Server
 from spoqplus_backup.core.mysql import accounts, client, events, server
-from spoqplus_backup.core.mysql.cutter import Cutter, Found, PartWriter
+from spoqplus_backup.core.mysql.cutter import Cutter, Found
+from spoqplus_backup.core.part_writer import PartWriter, part_bytes
 from spoqplus_backup.core.process import Child
 from spoqplus_backup.core.progress import Progress
-from spoqplus_backup.core.published import published_manifest, published_summary
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, BackupRun, StageSummary
 from spoqplus_backup.core.settings import Settings
-from spoqplus_backup.core.staging import read_json, sync_directory, write_json
+from spoqplus_backup.core.staging import write_json
 
 log = logging.getLogger(__name__)
 
-MIB = 1 << 20
-PARTS_WANTED = 200
-BLOCK_BYTES = 1 * MIB
+BLOCK_BYTES = 1 << 20
 FULL_PIPE_BYTES = 256 << 10
 FILL_SECONDS = 0.002
 LOCK_SECONDS = 60
 INDEX = "index.json"
-RECORD = "dump.json"
-RAW = "raw"
+SUFFIX = ".sql"
 
 _FILE_AND_POSITION = re.compile(rb"_LOG_FILE='([^']+)', \w+_LOG_POS=(\d+)")
 _MYSQL_GTIDS = re.compile(rb"GTID_PURGED=(?:/\*!80000 )?'\+'?(?:\*/ )?'?([0-9a-zA-Z:,\-\s]*)'", re.DOTALL)
 _MARIADB_GTID = re.compile(rb"gtid_slave_pos='([^']*)'")
-
-
-class DumpRecord(Model):
-    """What the dump stage did. `generation` tells a retry (the same) from a task that was cleared (another one)."""
-
-    generation: int
-    content: Literal["dump", "accounts"]
-    started_at: datetime
-    finished_at: datetime
-    server: Server
-    tools: dict[str, str]
-    counts: ObjectCounts
-    rows: int | None
-    parts: int
-    raw_bytes: int
-
-    def summary(self, component: str) -> StageSummary:
-        """The record in numbers for people."""
-        at = self.server.coordinates
-        return StageSummary(
-            stage="dump",
-            component=component,
-            parts=self.parts,
-            bytes_in=0,
-            bytes_out=self.raw_bytes,
-            seconds=(self.finished_at - self.started_at).total_seconds(),
-            detail={
-                "server": f"{self.server.flavour} {self.server.version}",
-                "tables": self.counts.tables,
-                "rows": self.rows,
-                "binlog_file": at.file,
-                "binlog_position": at.position,
-                "gtid": at.gtid,
-            },
-        )
 
 
 class Selection(Model):
@@ -106,67 +66,38 @@ def dump(run: BackupRun, component: str, generation: int) -> StageSummary:
         ProcessError: mysqldump failed, was killed, or stalled; its own words are in the message.
         IntegrityError: the dump is not whole.
     """
-    if manifest := published_manifest(run):
-        return published_summary(manifest, "dump", component)
-    with run.staging.locked(component) as directory:
-        record = read_record(directory)
-        if record is not None and record.generation == generation:
-            log.info("%s was dumped already by this task; going on with that dump", component)
-            return record.summary(component)
-        _clear(directory)
-        try:
-            record = _dump_into(run, component, generation, directory)
-        except OSError as error:
-            if full := disk_full(error, directory):
-                raise full from error
-            raise
-        return record.summary(component)
+    return make_component(
+        run, component, "dump", generation, lambda directory: _dump_into(run, component, generation, directory)
+    )
 
 
-def read_record(directory: Path) -> DumpRecord | None:
-    """The dump record of a component's staging folder; None before the dump is complete."""
-    content = read_json(directory / RECORD)
-    return None if content is None else DumpRecord.model_validate(content)
-
-
-def _clear(directory: Path) -> None:
-    """Take away what an earlier dump and the stages after it left; the record first, so that nothing looks whole."""
-    (directory / RECORD).unlink(missing_ok=True)
-    for entry in directory.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != "lock":
-            entry.unlink()
-
-
-def _dump_into(run: BackupRun, component: str, generation: int, directory: Path) -> DumpRecord:
+def _dump_into(run: BackupRun, component: str, generation: int, directory: Path) -> ComponentRecord:
     settings = run.settings
     started_at = datetime.now(timezone.utc)
     login = run.connections.database(settings.database.connection)
     with server.connect(login) as connection:
         facts = server.facts(connection)
-    raw = directory / f"{RAW}.partial"
-    raw.mkdir()
-    if component == ACCOUNTS:
-        index, rows, tools = accounts.write(login, facts, raw), None, {}
-        at = Coordinates()
-    else:
-        program = client.find("mysqldump", settings.database.client_directory, facts.flavour)
-        client.refuse_older(program, facts.version)
-        scheme = scheme_for(settings, run.connections)
-        index, at = _run_mysqldump(
-            settings, login, facts, program, lambda: _selection(run, component, login), scheme, raw
-        )
-        rows = sum(item.rows or 0 for item in index.objects)
-        tools = {"mysqldump": f"{program.flavour} {program.version_text}"}
-    write_json(raw / INDEX, index)
-    for part in raw.glob("*.sql"):  # those that are not compressed yet
-        _sync(part)
-    sync_directory(raw)
-    raw.rename(directory / RAW)
-    record = DumpRecord(
+    with raw_parts(directory) as raw:
+        if component == ACCOUNTS:
+            index, rows, tools = accounts.write(login, facts, raw), None, {}
+            at = Coordinates()
+        else:
+            program = client.find("mysqldump", settings.database.client_directory, facts.flavour)
+            client.refuse_older(program, facts.version)
+            scheme = scheme_for(settings, run.connections)
+            index, at = _run_mysqldump(
+                settings, login, facts, program, lambda: _selection(run, component, login), scheme, raw
+            )
+            rows = sum(item.rows or 0 for item in index.objects)
+            tools = {"mysqldump": f"{program.flavour} {program.version_text}"}
+        write_json(raw / INDEX, index)
+    return ComponentRecord(
         generation=generation,
+        stage="dump",
+        kind="logical",
         content="accounts" if component == ACCOUNTS else "dump",
+        suffix=SUFFIX,
+        index=INDEX,
         started_at=started_at,
         finished_at=datetime.now(timezone.utc),
         server=Server(
@@ -178,16 +109,6 @@ def _dump_into(run: BackupRun, component: str, generation: int, directory: Path)
         parts=max(segment.part for segment in index.segments),
         raw_bytes=sum(segment.length for segment in index.segments),
     )
-    write_json(directory / RECORD, record)
-    return record
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _selection(run: BackupRun, component: str, login: DatabaseLogin) -> Selection:
@@ -276,13 +197,6 @@ def _blocks(child: Child, stall_seconds: float) -> Iterator[bytes]:
             time.sleep(FILL_SECONDS)
     if filled:
         yield bytes(view[:filled])
-
-
-def part_bytes(part_mib: int | None, size: int | None) -> int:
-    """How large a part should get: as set, or 16 to 128 MiB, so that a database makes about 200 of them."""
-    if part_mib is not None:
-        return part_mib * MIB
-    return min(max((size or 0) // PARTS_WANTED, 16 * MIB), 128 * MIB)
 
 
 def dump_arguments(

@@ -28,7 +28,7 @@ from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.recovery.archived import ArchivedLogs, fetch_log, opened
 from spoqplus_backup.core.recovery.target import read_target
 from spoqplus_backup.core.repository.binlogs import Timeline
-from spoqplus_backup.core.repository.opener import open_repositories
+from spoqplus_backup.core.repository.opener import open_all
 from spoqplus_backup.core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def find_in_first(
     Raises:
         PermanentError: none has any.
     """
-    opened_ones = open_repositories(settings, connections)
+    opened_ones = open_all(settings, connections)
     for one in opened_ones:
         if repository not in (None, one.name):
             continue

@@ -8,6 +8,7 @@ from pathlib import Path
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.manifest import Flavour, Model
 from spoqplus_backup.core.notice import Notice
+from spoqplus_backup.core.recovery.files.plan import PlannedFiles
 from spoqplus_backup.core.recovery.request import Place, RestoreRequest
 from spoqplus_backup.core.recovery.target import PlannedReplay
 from spoqplus_backup.core.recovery.windows import Window
@@ -56,6 +57,18 @@ class RestorePlan(Model):
     may_drop: tuple[str, ...] = ()
     """Databases at the target that the backup does not have: when the replayed logs make them, these go first."""
     place: Place = "server"
+    files: tuple[PlannedFiles, ...] = ()
+    """Components of files, in the order of their priority; they come after the database."""
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        """What is restored, in the order of its priority."""
+        return (*(component.name for component in self.components), *(planned.name for planned in self.files))
+
+    @property
+    def has_database(self) -> bool:
+        """Whether anything of it concerns a server."""
+        return bool(self.components)
 
     @property
     def flavour(self) -> Flavour:
@@ -79,7 +92,8 @@ class RestorePlan(Model):
     def fetch_bytes(self) -> int:
         """What is downloaded."""
         logs = self.replay.stored_bytes if self.replay else 0
-        return sum(component.fetch_bytes for component in self.components) + logs
+        of_files = sum(component.fetch_bytes for component in self.files)
+        return sum(component.fetch_bytes for component in self.components) + logs + of_files
 
     @property
     def sql_bytes(self) -> int:

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest
 from spoqplus_backup.core.mysql import client, server
+from spoqplus_backup.core.notice import Notice
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
+from spoqplus_backup.core.recovery.files.plan import PlannedFiles, Wish, check_places, in_order, plan_files, root_for
 from spoqplus_backup.core.recovery.index import read_index
 from spoqplus_backup.core.recovery.plan import PLAN, PlannedComponent, RestorePlan, restore_directory
 from spoqplus_backup.core.recovery.plan_warnings import (
@@ -20,13 +23,13 @@ from spoqplus_backup.core.recovery.plan_warnings import (
     target_warnings,
 )
 from spoqplus_backup.core.recovery.reach import Look, Reached, reach
-from spoqplus_backup.core.recovery.request import RestoreRequest
+from spoqplus_backup.core.recovery.request import RestoreRequest, of_database
 from spoqplus_backup.core.recovery.target import TO_THE_END, PlannedReplay, choose
 from spoqplus_backup.core.recovery.windows import Window
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog, SetRef
-from spoqplus_backup.core.repository.opener import open_repositories
-from spoqplus_backup.core.run import ACCOUNTS, DATABASE
+from spoqplus_backup.core.repository.opener import open_all
+from spoqplus_backup.core.run import ACCOUNTS, DATABASE, database_names
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import write_json
 
@@ -44,10 +47,83 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
     Raises:
         PermanentError: the request can't be met; the message says why.
     """
-    place = request.place
     directory = restore_directory(settings, run_id)
-    there_first = reach(settings, connections, request)
+    database = of_database(settings, request)
+    there_first = reach(settings, connections, request) if database.components else None
     found = _find_set(settings, connections, request, directory)
+    of_files = _plan_files(settings, connections, request, found, directory)
+    fields = (
+        _plan_database(settings, connections, database, found, there_first, directory)
+        if there_first is not None
+        else _NO_DATABASE | {"target": ", ".join(dict.fromkeys(planned.root for planned in of_files))}
+    )
+    about_files = (Notice(code="files", words=words) for planned in of_files for words in planned.warnings)
+    plan = RestorePlan(
+        **fields
+        | {
+            "run_id": run_id,
+            "request": request,
+            "made_at": datetime.now(timezone.utc),
+            "site": settings.site,
+            "backup": found.manifest.name,
+            "backup_finished_at": found.manifest.finished_at,
+            "backup_server": f"{found.manifest.server.flavour} {found.manifest.server.version}",
+            "manifest_sha256": found.digest,
+            "repository": found.repository.name,
+            "rto_seconds": settings.objectives.rto_hours * 3600,
+            "replay": found.replay,
+            "windows": tuple(found.windows),
+            "place": request.place,
+            "files": of_files,
+            "seconds": round(fields["seconds"] + sum(planned.seconds for planned in of_files), 1),
+            "warnings": (*fields["warnings"], *about_files),
+        }
+    )
+    write_json(directory / PLAN, plan)
+    return plan
+
+
+_NO_DATABASE: dict[str, Any] = {
+    "connection": "",
+    "components": (),
+    "overwrites": (),
+    "objects": 0,
+    "seconds": FIXED_SECONDS,
+    "warnings": (),
+}
+
+
+def _plan_files(
+    settings: Settings, connections: Connections, request: RestoreRequest, found: "_FoundSet", directory: Path
+) -> tuple[PlannedFiles, ...]:
+    """What of files will be restored; see `plan_files`."""
+    names = in_order([name for name in request.components if name not in database_names(settings)])
+    if not names:
+        return ()
+    planned = []
+    for name in names:
+        content = found.manifest.component(name).content
+        wish = Wish(
+            root=root_for(settings, request.environment, request.target_root, content),
+            paths=request.paths,
+            outside_links=settings.restore.outside_links,
+        )
+        one = plan_files(settings, connections, found.repository, found.manifest, name, wish, directory)
+        check_places(settings, one, request.environment)
+        planned.append(one.model_copy(update={"seconds": one.seconds + one.fetch_bytes / FETCH_BYTES_PER_SECOND}))
+    return tuple(planned)
+
+
+def _plan_database(
+    settings: Settings,
+    connections: Connections,
+    request: RestoreRequest,
+    found: "_FoundSet",
+    there_first: Reached,
+    directory: Path,
+) -> dict[str, Any]:
+    """What of a server will be restored: the fields of the plan that are about it."""
+    place = request.place
     repository, manifest, replay = found.repository, found.manifest, found.replay
     scheme = scheme_for(settings, connections, manifest.encryption.scheme)
     # what is loaded: into a sandbox everything, for the logs are about everything
@@ -71,37 +147,19 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
         warnings = target_warnings(settings, manifest, look, saved, request, planned) + replay_warnings(look.may_drop)
     if place == "sandbox":
         warnings += sandbox_warnings(settings, manifest, planned, replay)
-    plan = RestorePlan(
-        run_id=run_id,
-        request=request,
-        made_at=datetime.now(timezone.utc),
-        site=settings.site,
-        backup=manifest.name,
-        backup_finished_at=manifest.finished_at,
-        backup_server=f"{manifest.server.flavour} {manifest.server.version}",
-        manifest_sha256=found.digest,
-        repository=repository.name,
-        target=f"{look.words} at {there_first.login.address}",
-        connection=there_first.connection,
-        components=tuple(planned),
-        overwrites=tuple(sorted(wanted & look.there)) if place != "rebuild" else (),
-        objects=len(objects),
-        seconds=round(
-            FIXED_SECONDS
-            + fetch / FETCH_BYTES_PER_SECOND
-            + sql / LOAD_BYTES_PER_SECOND
-            + (replay.seconds if replay else 0.0),
-            1,
-        ),
-        rto_seconds=settings.objectives.rto_hours * 3600,
-        warnings=warnings,
-        replay=replay,
-        windows=tuple(found.windows),
-        may_drop=look.may_drop,
-        place=place,
-    )
-    write_json(directory / PLAN, plan)
-    return plan
+    return {
+        "target": f"{look.words} at {there_first.login.address}",
+        "connection": there_first.connection,
+        "components": tuple(planned),
+        "overwrites": tuple(sorted(wanted & look.there)) if place != "rebuild" else (),
+        "objects": len(objects),
+        "seconds": FIXED_SECONDS
+        + fetch / FETCH_BYTES_PER_SECOND
+        + sql / LOAD_BYTES_PER_SECOND
+        + (replay.seconds if replay else 0.0),
+        "warnings": warnings,
+        "may_drop": look.may_drop,
+    }
 
 
 def _look(
@@ -152,7 +210,7 @@ def _find_set(settings: Settings, connections: Connections, request: RestoreRequ
     """The first repository that has the backup, and the logs that lead from it to the target."""
     complaints = []
     target = request.target(settings.timezone) or (TO_THE_END if request.rebuild else None)
-    for repository in open_repositories(settings, connections):
+    for repository in open_all(settings, connections):
         if request.repository is not None and repository.name != request.repository:
             continue
         catalog = Catalog(repository, settings.signing.public_key_files, settings.site)

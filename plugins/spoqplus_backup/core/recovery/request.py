@@ -9,9 +9,11 @@ from pydantic import Field, ValidationError
 from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.mysql import server
+from spoqplus_backup.core.recovery.files.names import Patterns
+from spoqplus_backup.core.recovery.files.plan import root_for
 from spoqplus_backup.core.recovery.find import read_search
 from spoqplus_backup.core.recovery.target import PARAMETERS, Target, read_target
-from spoqplus_backup.core.run import ACCOUNTS, DATABASE, component_names
+from spoqplus_backup.core.run import ACCOUNTS, DATABASE, component_names, database_names
 from spoqplus_backup.core.settings import Settings
 
 Environment = Literal["test", "production"]
@@ -26,6 +28,8 @@ class RestoreRequest(Model):
     repository: str | None = None
     components: tuple[str, ...] = (DATABASE,)
     tables: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    target_root: str | None = Field(default=None, min_length=1)
     into_schema: str | None = Field(default=None, min_length=1, max_length=64)
     dry_run: bool = False
     safety_backup: bool = True
@@ -102,7 +106,8 @@ def validate_request(settings: Settings, params: Mapping[str, Any]) -> RestoreRe
         )
     if not request.components:
         raise SettingsError(f"The parameter components is empty: choose of {', '.join(known)}.")
-    if DATABASE in request.components and set(request.components) - {DATABASE, ACCOUNTS}:
+    of_database = [name for name in request.components if name in database_names(settings)]
+    if DATABASE in request.components and set(of_database) - {DATABASE, ACCOUNTS}:
         raise SettingsError(
             f"The parameter components has {DATABASE}, which holds the others' tables already: choose one of them."
         )
@@ -117,7 +122,27 @@ def validate_request(settings: Settings, params: Mapping[str, Any]) -> RestoreRe
         )
     _check_point(settings, request)
     _check_rebuild(settings, request)
+    _check_files(settings, request)
     return request
+
+
+def of_database(settings: Settings, request: RestoreRequest) -> RestoreRequest:
+    """The part of a request that is about a database server; it may name no component."""
+    known = database_names(settings)
+    return request.model_copy(update={"components": tuple(name for name in request.components if name in known)})
+
+
+def _check_files(settings: Settings, request: RestoreRequest) -> None:
+    """What parameters of files need, and what they can't go together with."""
+    of_files = [name for name in request.components if name not in database_names(settings)]
+    if request.paths and (len(of_files) != 1 or len(request.components) != 1):
+        raise SettingsError("The parameter paths is of one component of files: name only that one in components.")
+    Patterns(request.paths)
+    if request.target_root is not None and not of_files:
+        raise SettingsError("The parameter target_root is of components of files: name one in components.")
+    root_for(settings, request.environment, request.target_root)
+    if request.tables and len(of_files) == len(request.components):
+        raise SettingsError("The parameter tables is of the database: name its component, or leave tables empty.")
 
 
 def _check_rebuild(settings: Settings, request: RestoreRequest) -> None:

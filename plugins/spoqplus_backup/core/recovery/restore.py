@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from spoqplus_backup.core.archive.gaps import begin_unlogged, end_unlogged
@@ -19,6 +19,7 @@ from spoqplus_backup.core.mysql.load import Journal, Source, Target, held_events
 from spoqplus_backup.core.preflight import PreflightReport, preflight
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.archived import LOGS
+from spoqplus_backup.core.recovery.files.steps import fetch_files, finish_files, verify_files
 from spoqplus_backup.core.recovery.index import index_path, open_index
 from spoqplus_backup.core.recovery.place import SANDBOX, forget_progress, private_place, working_server
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
@@ -36,6 +37,7 @@ from spoqplus_backup.core.recovery.roll_forward import (
 )
 from spoqplus_backup.core.recovery.single_tables import compare_with_now
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog, SetRef
+from spoqplus_backup.core.repository.leases import keep_for, release_all
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, StageSummary
 from spoqplus_backup.core.settings import Settings
@@ -45,6 +47,10 @@ from spoqplus_backup.core.staging import locked, read_json, write_json
 log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 4
+LEASE_PURPOSE = "restore"
+LEASE = timedelta(hours=24)  # each step renews it; a task ends after 12 hours
+
+Detail = dict[str, str | int | float | bool | None]  # of a summary
 
 
 def safety_preflight(
@@ -72,10 +78,14 @@ def safety_preflight(
 def fetch(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     """Bring every object that the plan needs to this machine and prove it: size, checksum, and that the key opens it.
 
+    From here to the end of the restore, retention leaves the set alone (`leases`).
+
     Raises:
         IntegrityError: an object is missing or is not what the signed manifest says; the message names it.
         WrongKeyError: the key at hand does not open it.
+        BackupError: retention is deleting the set right now.
     """
+    _keep_set(settings, connections, plan)
     repository = open_repository(settings, plan.repository, connections)
     manifest = _manifest(settings, connections, plan)
     scheme = scheme_for(settings, connections, manifest.encryption.scheme)
@@ -91,11 +101,12 @@ def fetch(settings: Settings, connections: Connections, plan: RestorePlan) -> St
         scheme.check_can_open(path)
 
     in_parallel(one, wanted, STORE_THREADS)
-    logs = fetch_logs(settings, connections, repository, plan, progress)
+    logs = fetch_logs(settings, connections, repository, plan, progress) if plan.has_database else 0
+    of_files = fetch_files(settings, connections, plan, progress)
     return StageSummary(
         stage="fetch",
         component="",
-        parts=len(wanted) + logs,
+        parts=len(wanted) + logs + of_files,
         bytes_in=plan.fetch_bytes,
         bytes_out=progress.done,
         seconds=progress.finish(),
@@ -113,6 +124,7 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
         ProcessError: the server refused a statement.
         PermanentError: something that was fetched is gone: clear `fetch`.
     """
+    _keep_set(settings, connections, plan)
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
     place = private_place(settings, connections, plan)
@@ -188,6 +200,7 @@ def _tell_archive(
 
 def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     """Replay the fetched logs on what was loaded, up to the target; see `apply_binlogs`."""
+    _keep_set(settings, connections, plan)
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
     source = _source(settings, connections, manifest, DATABASE, directory)
@@ -206,40 +219,61 @@ def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan
 
 
 def verify_restored(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
-    """Every object of the backup exists at the target, and every table has the rows that the backup counted.
+    """Everything that was restored is what the backup holds: of a server every object and the rows of every table, of
+    files every size and checksum.
 
-    After a replay this is asked of what the logs did not touch; of the others, that the replay was complete.
+    After a replay the rows are asked of what the logs did not touch; of the others, that the replay was complete. When
+    all is well, what the files replaced goes.
 
     Raises:
         IntegrityError: what is missing or differs, by name.
-        PermanentError: the logs were not replayed.
+        PermanentError: the logs were not replayed, or the files not put in place.
     """
-    manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
     if done := read_json(directory / "verify.json"):
         return StageSummary.model_validate(done)
-    progress = Progress("verify")
+    progress = Progress("verify", sum(planned.bytes for planned in plan.files) or None)
+    detail: Detail = {}
+    if plan.has_database:
+        detail |= _verify_server(settings, connections, plan)
+    if plan.files:
+        detail |= verify_files(settings, plan, progress)
+    summary = StageSummary(
+        stage="verify_restore",
+        component="",
+        parts=sum(number for name in ("tables", "files") if isinstance(number := detail.get(name), int)),
+        bytes_in=0,
+        bytes_out=0,
+        seconds=progress.finish(),
+        detail=detail,
+    )
+    if plan.has_database:
+        compare_with_now(settings, connections, plan)
+        if plan.place == "server":
+            forget_replay(settings, connections, plan)
+    finish_files(settings, plan)
+    write_json(directory / "verify.json", summary)
+    for name in (*(planned.name for planned in plan.components), LOGS, SANDBOX):  # the plan and the results stay
+        shutil.rmtree(directory / name, ignore_errors=True)
+    release_all(open_repository(settings, plan.repository, connections), plan.backup, plan.run_id)
+    return summary
+
+
+def _verify_server(settings: Settings, connections: Connections, plan: RestorePlan) -> Detail:
+    """See `verify_restored`."""
+    manifest = _manifest(settings, connections, plan)
+    directory = restore_directory(settings, plan.run_id)
     with working_server(settings, connections, plan) as login, server.connect(login) as connection:
         touched = _touched(connection, directory, plan)
         problems, tables, rows = _compare(settings, connections, plan, manifest, connection, touched)
     if problems:
         raise IntegrityError(f"The restored data are not what the backup holds: {'; '.join(problems[:10])}.")
-    summary = StageSummary(
-        stage="verify_restore",
-        component="",
-        parts=tables,
-        bytes_in=0,
-        bytes_out=0,
-        seconds=progress.finish(),
-        detail={"tables": tables, "rows": rows, "objects": plan.objects} | _point_reached(touched),
-    )
-    compare_with_now(settings, connections, plan)
-    if plan.place == "server":
-        forget_replay(settings, connections, plan)
-    write_json(directory / "verify.json", summary)
-    for name in (*(planned.name for planned in plan.components), LOGS, SANDBOX):  # the plan and the results stay
-        shutil.rmtree(directory / name, ignore_errors=True)
-    return summary
+    return {"tables": tables, "rows": rows, "objects": plan.objects} | _point_reached(touched)
+
+
+def _keep_set(settings: Settings, connections: Connections, plan: RestorePlan) -> None:
+    """Keep the set from being deleted until the restore is verified: every step reads its manifest."""
+    keep_for(open_repository(settings, plan.repository, connections), plan.backup, plan.run_id, LEASE_PURPOSE, LEASE)
 
 
 def _compare(
@@ -289,7 +323,7 @@ def _touched(connection: server.Connection, directory: Path, plan: RestorePlan) 
     return with_cascades(connection, record.touched)
 
 
-def _point_reached(touched: Touched | None) -> dict[str, str | int | float | bool | None]:
+def _point_reached(touched: Touched | None) -> Detail:
     if touched is None:
         return {}
     last_at = touched.last_at.isoformat() if touched.last_at else None

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from spoqplus_backup.core.crypto import SchemeName
 from spoqplus_backup.core.errors import IntegrityError, PermanentError, SettingsError
-from spoqplus_backup.core.manifest import BinlogSegment, Manifest, Model, Part, Sha256, binlog_folder
+from spoqplus_backup.core.manifest import BinlogSegment, Manifest, Model, Part, SchemeName, Sha256, binlog_folder
 from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transactions
 from spoqplus_backup.core.mysql.gtid import Gtid, GtidSet, GtidState, MariaDbGtid, MySqlGtid, parse_gtid
 from spoqplus_backup.core.process import check_cancelled

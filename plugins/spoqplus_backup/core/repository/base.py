@@ -29,6 +29,24 @@ class Stored:
     sha256: str | None
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """How what is stored is kept: its storage class, and how long and how hard it is locked against deletion."""
+
+    storage_class: str | None = None
+    lock_mode: str | None = None
+    lock_days: int = 0
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A folder that holds a certain object. `tag` changes whenever that object does."""
+
+    folder: str
+    bytes: int
+    tag: str
+
+
 class Repository(Protocol):
     """A place that keeps backups.
 
@@ -65,12 +83,12 @@ class Repository(Protocol):
     def stat(self, key: str) -> Stored | None:
         """What is under a key; None when nothing is."""
 
-    def check(self, key: str, size: int, sha256: str, *, read_back: bool = False) -> None:
+    def check(self, key: str, size: int | None, sha256: str, *, read_back: bool = False) -> None:
         """See that an object is there as it was stored, reading it wherever the repository can't vouch for it.
 
         Args:
             key: the object.
-            size: its bytes.
+            size: its bytes; None when only its checksum is known.
             sha256: its checksum.
             read_back: read it in any case.
 
@@ -96,8 +114,17 @@ class Repository(Protocol):
     def list(self, prefix: str = "") -> Iterator[str]:
         """The keys that begin with `prefix`, sorted."""
 
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """The keys that begin with `prefix`, sorted, each with its object's bytes."""
+
     def list_folders(self, prefix: str = "") -> tuple[str, ...]:
         """The names of the folders right below `prefix`, which is empty or ends in `/`; sorted."""
+
+    def list_marked(self, prefix: str, name: str) -> Iterator[Marked]:
+        """The folders right below `prefix`, which ends in `/`, that hold an object of this name; sorted by folder.
+
+        However much else lies in them, a request tells of many small folders, or two of a large one.
+        """
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens when there is none."""

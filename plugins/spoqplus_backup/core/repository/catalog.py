@@ -12,11 +12,13 @@ from pathlib import Path
 from spoqplus_backup.core.crypto import verify_signature
 from spoqplus_backup.core.errors import IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE, Manifest
-from spoqplus_backup.core.repository.base import Repository
+from spoqplus_backup.core.repository.base import PROBE_FOLDER, Marked, Repository
 
 LATEST = "latest"
 SAFETY = "safety"  # cadence of what restores replaced
 INCREMENTAL = "incremental"  # cadence of binary logs, which nobody restores alone
+# What lies beside the cadences' folders: nothing in there is a set, and some of it is large.
+OTHER_FOLDERS = frozenset({PROBE_FOLDER, "binlog", "faces", "holds", "leases", "reports", "staging"})
 NAMED_ONLY = frozenset({SAFETY, INCREMENTAL})  # never meant by "latest" or by a day
 
 _ID = re.compile(r"\d{8}_\d{6}")
@@ -37,6 +39,20 @@ class SetRef:
         return f"{self.cadence}/{self.id}"
 
 
+@dataclass(frozen=True)
+class Proved:
+    """A manifest that can be trusted, as it lies in a repository: what was signed, to the byte, and the signature."""
+
+    manifest: Manifest
+    content: bytes
+    signature: bytes
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of what was signed."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
 class Catalog:
     """The sets of one repository.
 
@@ -52,8 +68,18 @@ class Catalog:
         self.site = site
 
     def sets(self, cadence: str | None = None) -> list[SetRef]:
-        """The published sets, newest first."""
-        return list(self._published(self._folders(cadence)))
+        """The published sets, newest first; found by listing alone, so that thousands of them take a second."""
+        cadences = self.cadences() if cadence is None else (cadence,)
+        found = [SetRef(name, marked.folder) for name in cadences for marked in self.marked(name)]
+        return sorted(found, key=lambda ref: (ref.id, ref.cadence), reverse=True)
+
+    def cadences(self) -> tuple[str, ...]:
+        """The folders that may hold sets."""
+        return tuple(name for name in self.repository.list_folders() if name not in OTHER_FOLDERS)
+
+    def marked(self, cadence: str) -> Iterator[Marked]:
+        """The published sets of a cadence, oldest first: their ids, and size and tag of their manifests."""
+        return (found for found in self.repository.list_marked(f"{cadence}/", MANIFEST) if _ID.fullmatch(found.folder))
 
     def latest(self, cadence: str | None = None) -> SetRef | None:
         """The newest set; without a cadence, of all but `safety` and `incremental`."""
@@ -69,6 +95,10 @@ class Catalog:
         Raises:
             IntegrityError: it is missing, damaged, not signed by a known key, or lies under another set's name.
         """
+        return self.prove(ref).manifest
+
+    def prove(self, ref: SetRef) -> Proved:
+        """The manifest of a set, checked, with the bytes that were signed and the signature; see `load`."""
         where = f"{self.repository.url}/{ref.name}/{MANIFEST}"
         content = self.repository.read(f"{ref.name}/{MANIFEST}")
         signature = self.repository.read(f"{ref.name}/{SIGNATURE}")
@@ -80,7 +110,7 @@ class Catalog:
             raise IntegrityError(
                 f"{where} is of the site {manifest.site}, not of {self.site}: choose its own repository."
             )
-        return manifest
+        return Proved(manifest, content, signature)
 
     def resolve(self, backup: str, components: Sequence[str] = ()) -> Manifest:
         """The manifest of the set that a person means.
@@ -141,7 +171,7 @@ class Catalog:
         return (ref for ref in self._folders(cadence) if cadence is not None or ref.cadence not in NAMED_ONLY)
 
     def _folders(self, cadence: str | None) -> list[SetRef]:
-        cadences = self.repository.list_folders() if cadence is None else (cadence,)
+        cadences = self.cadences() if cadence is None else (cadence,)
         found = [SetRef(name, set_id) for name in cadences for set_id in self.repository.list_folders(f"{name}/")]
         return sorted(
             (ref for ref in found if _ID.fullmatch(ref.id)), key=lambda ref: (ref.id, ref.cadence), reverse=True

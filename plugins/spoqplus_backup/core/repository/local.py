@@ -1,10 +1,10 @@
 """A repository in a folder: of this machine, or mounted from another."""
 
+import contextlib
 import errno
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError, disk_full
@@ -12,6 +12,7 @@ from spoqplus_backup.core.repository.base import (
     BLOCK_BYTES,
     PROBE_CONTENT,
     PROBE_FOLDER,
+    Marked,
     Progress,
     Stored,
     check_content,
@@ -102,14 +103,14 @@ class LocalRepository:
             path = self._path(key)
             return Stored(path.stat().st_size, None) if path.is_file() else None
 
-    def check(self, key: str, size: int, sha256: str, *, read_back: bool = False) -> None:
+    def check(self, key: str, size: int | None, sha256: str, *, read_back: bool = False) -> None:
         """Read an object and compare it."""
         stored = self.stat(key)
         if stored is None:
             raise missing(self._where(key))
-        check_size(stored.bytes, size, self._where(key))
+        check_size(stored.bytes, stored.bytes if size is None else size, self._where(key))
         with self._translated(key):
-            check_content(_blocks(self._path(key)), sha256, size, self._where(key))
+            check_content(_blocks(self._path(key)), sha256, stored.bytes, self._where(key))
 
     def get(self, key: str, target: Path, sha256: str, size: int, progress: Progress | None = None) -> None:
         """Copy an object to a file."""
@@ -128,12 +129,29 @@ class LocalRepository:
             found = [path.relative_to(self.root).as_posix() for path in _files(folder)] if folder.is_dir() else []
         yield from sorted(key for key in found if key.startswith(prefix))
 
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """The keys that begin with `prefix`, sorted, each with its file's bytes."""
+        for key in self.list(prefix):
+            if (stored := self.stat(key)) is not None:  # or it was removed meanwhile
+                yield key, stored.bytes
+
     def list_folders(self, prefix: str = "") -> tuple[str, ...]:
         """The names of the folders right below `prefix`; sorted."""
         folder = self._path(prefix)
         with self._translated(prefix):
             entries = folder.iterdir() if folder.is_dir() else ()
             return tuple(sorted(entry.name for entry in entries if entry.is_dir()))
+
+    def list_marked(self, prefix: str, name: str) -> Iterator[Marked]:
+        """The folders right below `prefix` that hold an object of this name; sorted."""
+        for folder in self.list_folders(prefix):
+            if (found := self._stat(f"{prefix}{folder}/{name}")) is not None:
+                yield Marked(folder, found.st_size, f"{found.st_mtime_ns}.{found.st_ino}")
+
+    def _stat(self, key: str) -> os.stat_result | None:
+        with self._translated(key), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return self._path(key).stat()
+        return None
 
     def delete(self, key: str) -> None:
         """Remove an object, and the folders that it leaves empty."""
@@ -157,7 +175,7 @@ class LocalRepository:
     def _where(self, key: str) -> str:
         return f"{self.url}/{key}"
 
-    @contextmanager
+    @contextlib.contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         try:
             yield

@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from spoqplus_backup.core.repository.base import (
     BLOCK_BYTES,
     PROBE_CONTENT,
     PROBE_FOLDER,
+    Keeping,
+    Marked,
     Progress,
     Stored,
     check_content,
@@ -58,19 +61,26 @@ _NEVER = (
     "PermanentRedirect",
     "InvalidBucketName",
     "IllegalLocationConstraintException",
+    "InvalidStorageClass",
 )
+_NO_LOCK = ("ObjectLockConfigurationNotFoundError", "InvalidRequest", "NotImplemented", "MethodNotAllowed")
+_DEFAULT_CLASS = "STANDARD"
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
 _POLICY = "s3:ListBucket, s3:ListBucketMultipartUploads, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload"
+_LOCK_POLICY = ", and for object lock s3:PutObjectRetention and s3:GetObjectRetention"
 
 
 class S3Repository:
     """Objects below a prefix of a bucket."""
 
-    def __init__(self, name: str, connect: Callable[[], Any], bucket: str, prefix: str = "") -> None:
-        """`connect` makes the boto3 client when it is needed first."""
+    def __init__(
+        self, name: str, connect: Callable[[], Any], bucket: str, prefix: str = "", keeping: Keeping | None = None
+    ) -> None:
+        """`connect` makes the boto3 client when it is needed first; `keeping` is how what is stored is kept."""
         self.name = name
         self.bucket = bucket
         self.prefix = prefix.strip("/")
+        self.keeping = keeping or Keeping()
         self._connect = connect
         self._connected: Any = None
         self._refuses: bool | None = None
@@ -89,13 +99,42 @@ class S3Repository:
         return f"s3://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
 
     def probe(self) -> None:
-        """See that it can be written to, read from and listed."""
+        """See that it can be written to, read from and listed, and that it can keep what is stored as configured."""
+        self._probe_lock()
         key = f"{PROBE_FOLDER}/{uuid.uuid4().hex}"
-        self.put_bytes(key, PROBE_CONTENT)
+        self._put_small(key, PROBE_CONTENT, self._class())  # without a lock: it is to be removed again
         if self.read(key) != PROBE_CONTENT:
             raise IntegrityError(f"What was written to {self._where(key)} reads back otherwise: look after the server.")
         self.list_folders()
         self._remove_probe(key)
+
+    def _probe_lock(self) -> None:
+        if self.keeping.lock_mode is None:
+            return
+        with self._translated(""):
+            try:
+                found = self._client.get_object_lock_configuration(Bucket=self.bucket)
+            except ClientError as error:
+                if _status(error) in (401, 403):
+                    log.info("%s may have object lock or not: this connection may not look", self.url)
+                    return
+                if _code(error) not in _NO_LOCK:
+                    raise
+                found = {}
+        if found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") != "Enabled":
+            raise PermanentError(
+                f"The bucket {self.bucket} has no object lock: enable it there (versioning first), or remove "
+                f"`object_lock` of the repository {self.name}."
+            )
+
+    def _class(self) -> dict[str, Any]:
+        return {"StorageClass": self.keeping.storage_class} if self.keeping.storage_class else {}
+
+    def _lock(self) -> dict[str, Any]:
+        if self.keeping.lock_mode is None:
+            return {}
+        until = datetime.now(timezone.utc) + timedelta(days=self.keeping.lock_days)
+        return {"ObjectLockMode": self.keeping.lock_mode.upper(), "ObjectLockRetainUntilDate": until}
 
     def _remove_probe(self, key: str) -> None:
         try:
@@ -130,7 +169,8 @@ class S3Repository:
     ) -> bool:
         """Store a file: small ones in one request, larger ones in pieces, some at once."""
         size = source.stat().st_size
-        if not absent and self.stat(key) == Stored(size, sha256):
+        if not absent and (head := self._head(key)) is not None and _stored(head) == Stored(size, sha256):
+            self._lock_again(key, head)
             if progress:
                 progress(size)
             return False
@@ -143,6 +183,15 @@ class S3Repository:
                 self._put_pieces(key, source, sha256, size, progress)
         return True
 
+    def _lock_again(self, key: str, head: dict[str, Any]) -> None:
+        """Lock what was stored before the lock was configured."""
+        if self.keeping.lock_mode is None or head.get("ObjectLockMode"):
+            return
+        lock = self._lock()
+        retention = {"Mode": lock["ObjectLockMode"], "RetainUntilDate": lock["ObjectLockRetainUntilDate"]}
+        with self._translated(key):
+            self._client.put_object_retention(**self._at(key), Retention=retention)
+
     def _put_whole(self, key: str, source: Path, sha256: str) -> None:
         checksum = _base64(bytes.fromhex(sha256))
         with source.open("rb") as body:
@@ -152,6 +201,8 @@ class S3Repository:
                 ChecksumAlgorithm="SHA256",
                 ChecksumSHA256=checksum,
                 Metadata={WHOLE: sha256},
+                **self._class(),
+                **self._lock(),
             )
         self._compare(key, answer.get("ChecksumSHA256"), checksum)
 
@@ -167,6 +218,8 @@ class S3Repository:
                 ChecksumAlgorithm="SHA256",
                 ChecksumType="COMPOSITE",
                 Metadata={WHOLE: sha256, COMPOSITE: composite},
+                **self._class(),
+                **self._lock(),
             )["UploadId"]
             try:
                 sent = self._send_pieces(key, upload, pieces, checksums, progress)
@@ -177,6 +230,8 @@ class S3Repository:
                 self._abort(key, upload)
                 raise
         self._compare(key, answer.get("ChecksumSHA256"), composite)
+        if self.keeping.lock_mode is not None:  # some servers forget what an upload in pieces was begun with
+            self._lock_again(key, self._head(key) or {})
 
     def _send_pieces(
         self, key: str, upload: str, pieces: Sequence["_Piece"], checksums: Sequence[str], progress: Progress | None
@@ -222,7 +277,10 @@ class S3Repository:
                 self._abort(key, upload["UploadId"])
 
     def put_bytes(self, key: str, content: bytes) -> None:
-        """Store a small object, in place of one of that name."""
+        """Store a small object, in place of one of that name; always in the default class, for it is read often."""
+        self._put_small(key, content, self._lock())
+
+    def _put_small(self, key: str, content: bytes, kept: dict[str, Any]) -> None:
         digest = hashlib.sha256(content)
         checksum = _base64(digest.digest())
         with self._translated(key):
@@ -232,6 +290,7 @@ class S3Repository:
                 ChecksumAlgorithm="SHA256",
                 ChecksumSHA256=checksum,
                 Metadata={WHOLE: digest.hexdigest()},
+                **kept,
             )
         self._compare(key, answer.get("ChecksumSHA256"), checksum)
 
@@ -242,7 +301,7 @@ class S3Repository:
     def stat(self, key: str) -> Stored | None:
         """What is under a key; its checksum is what the server was told, where it keeps that."""
         head = self._head(key)
-        return None if head is None else Stored(head["ContentLength"], _told_sha256(head))
+        return None if head is None else _stored(head)
 
     def _head(self, key: str) -> dict[str, Any] | None:
         with self._translated(key):
@@ -254,17 +313,29 @@ class S3Repository:
                 raise
         return head
 
-    def check(self, key: str, size: int, sha256: str, *, read_back: bool = False) -> None:
-        """Ask a server that checks what it keeps; read the object of any other."""
+    def check(self, key: str, size: int | None, sha256: str, *, read_back: bool = False) -> None:
+        """Ask a server that checks what it keeps; read the object of any other. What should be locked has to be."""
         where = self._where(key)
-        stored = self.stat(key)
-        if stored is None:
+        head = self._head(key)
+        if head is None:
             raise missing(where)
-        check_size(stored.bytes, size, where)
+        stored = _stored(head)
+        check_size(stored.bytes, stored.bytes if size is None else size, where)
         if stored.sha256 is not None and stored.sha256 != sha256:
             raise wrong_checksum(where, stored.sha256, sha256)
+        self._check_kept(head, where)
         if read_back or stored.sha256 is None or not self.checks_checksums:
-            check_content(self._blocks(key), sha256, size, where)
+            check_content(self._blocks(key), sha256, stored.bytes, where)
+
+    def _check_kept(self, head: dict[str, Any], where: str) -> None:
+        if self.keeping.lock_mode is not None and not head.get("ObjectLockMode"):
+            raise PermanentError(
+                f"{where} is not locked, or the policy lacks s3:GetObjectRetention, without which nobody can tell: "
+                "allow it, or clear the upload that stored the object, which locks it."
+            )
+        found = head.get("StorageClass") or _DEFAULT_CLASS
+        if self.keeping.storage_class is not None and found != self.keeping.storage_class:
+            log.warning("%s is in the storage class %s, not %s", where, found, self.keeping.storage_class)
 
     def get(self, key: str, target: Path, sha256: str, size: int, progress: Progress | None = None) -> None:
         """Bring an object to a file."""
@@ -295,14 +366,40 @@ class S3Repository:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """The keys that begin with `prefix`, sorted."""
+        for key, _ in self.sizes(prefix):
+            yield key
+
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """The keys that begin with `prefix`, sorted, each with its object's bytes."""
         for page in self._pages(prefix):
             for entry in page.get("Contents", []):
-                yield self._relative(entry["Key"])
+                yield self._relative(entry["Key"]), int(entry["Size"])
 
     def list_folders(self, prefix: str = "") -> tuple[str, ...]:
         """The names of the folders right below `prefix`; sorted."""
         found = [entry["Prefix"] for page in self._pages(prefix, "/") for entry in page.get("CommonPrefixes", [])]
         return tuple(sorted(key.rstrip("/").rpartition("/")[2] for key in found))
+
+    def list_marked(self, prefix: str, name: str) -> Iterator[Marked]:
+        """The folders right below `prefix` that hold an object of this name; sorted."""
+        after = ""
+        while True:
+            with self._translated(prefix):
+                page = self._client.list_objects_v2(
+                    Bucket=self.bucket, Prefix=self._key(prefix), **({"StartAfter": self._key(after)} if after else {})
+                )
+            keys = [(self._relative(entry["Key"]), entry) for entry in page.get("Contents", [])]
+            if after and keys and keys[0][0] <= after:
+                raise PermanentError(
+                    f"{self.url}: the server does not know StartAfter, so its backups can't be listed."
+                )
+            for key, entry in keys:
+                folder, _, rest = key.removeprefix(prefix).partition("/")
+                if rest == name:
+                    yield Marked(folder, entry["Size"], entry["ETag"].strip('"'))
+            if not page.get("IsTruncated") or not keys:
+                return
+            after = _next_after(prefix, keys[-1][0], name)
 
     def _pages(self, prefix: str, delimiter: str = "") -> Iterator[dict[str, Any]]:
         with self._translated(prefix):
@@ -357,12 +454,14 @@ class S3Repository:
         if status in (401, 403):
             return PermanentError(
                 f"{where} is refused ({said}): check the access key in the connection of the repository {self.name}, "
-                f"and that its policy allows {_POLICY}."
+                f"and that its policy allows {_POLICY}{_LOCK_POLICY if self.keeping.lock_mode else ''}."
             )
         if code in _FULL or status == 507:
             return DiskFullError(f"The server has no room for {where} ({said}): free some or raise its quota.")
         if code in _NEVER:
-            return PermanentError(f"{where} is refused ({said}): correct region, bucket or endpoint of {self.name}.")
+            return PermanentError(
+                f"{where} is refused ({said}): correct region, bucket, endpoint or storage class of {self.name}."
+            )
         return BackupError(f"{where}: the server answered {status} ({said}): try again, or look after the server.")
 
 
@@ -424,6 +523,18 @@ def _check_source(source: Path, sha256: str) -> None:
 
 def _damaged_source(source: Path) -> IntegrityError:
     return IntegrityError(f"{source} is no longer what was encrypted: look after the disk, and clear the dump.")
+
+
+def _next_after(prefix: str, last: str, name: str) -> str:
+    """Where to go on behind a page's last key: right before its folder's marker, or behind that folder."""
+    folder, _, rest = last.removeprefix(prefix).partition("/")
+    if rest < name:
+        return f"{prefix}{folder}/{max(rest, name[:-1])}"
+    return f"{prefix}{folder}{chr(ord('/') + 1)}"
+
+
+def _stored(head: dict[str, Any]) -> Stored:
+    return Stored(head["ContentLength"], _told_sha256(head))
 
 
 def _told_sha256(head: dict[str, Any]) -> str | None:

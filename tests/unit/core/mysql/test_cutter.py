@@ -6,7 +6,8 @@ import pytest
 
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Segment
-from spoqplus_backup.core.mysql.cutter import Cutter, PartWriter
+from spoqplus_backup.core.mysql.cutter import Cutter
+from spoqplus_backup.core.part_writer import PartWriter
 
 HEADER = b"""/*M!999999\\- enable the sandbox mode */
 -- MariaDB dump 10.19

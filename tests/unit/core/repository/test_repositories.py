@@ -155,7 +155,76 @@ def test_listing(repository: Repository) -> None:
     assert repository.list_folders("weekly/") == ()
 
 
+def test_listing_with_sizes(repository: Repository) -> None:
+    sizes = {"faces/00/a": 3, "faces/00/b": 0, "faces/01/c": 1000, "faces.txt": 1}
+    for key, size in sizes.items():
+        repository.put_bytes(key, bytes(size))
+
+    assert list(repository.sizes("faces/00/")) == [("faces/00/a", 3), ("faces/00/b", 0)]
+    assert dict(repository.sizes()) == sizes
+    assert list(repository.sizes("weekly/")) == []
+
+
+def test_an_object_of_which_only_the_checksum_is_known_can_be_checked(repository: Repository, tmp_path: Path) -> None:
+    sha256 = stored(repository, tmp_path, b"content")
+
+    repository.check(KEY, None, sha256)
+    repository.check(KEY, None, sha256, read_back=True)
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        repository.check(KEY, None, digest(b"another"))
+
+
 def test_a_probe_leaves_nothing(repository: Repository) -> None:
     repository.probe()
 
     assert list(repository.list()) == []
+
+
+def marked(repository: Repository) -> list[tuple[str, int]]:
+    return [(found.folder, found.bytes) for found in repository.list_marked("daily/", "manifest.json")]
+
+
+def test_folders_that_hold_a_certain_object(repository: Repository) -> None:
+    for name in ("20250103_030000", "20250101_030000", "20250102_030000"):
+        repository.put_bytes(f"daily/{name}/database/000001.sql.zst.age", b"part")
+    repository.put_bytes("daily/20250103_030000/manifest.json", b"three")
+    repository.put_bytes("daily/20250103_030000/manifest.json.sig", b"signature")
+    repository.put_bytes("daily/20250103_030000/uploads/000001.tar.zst.age", b"part")
+    repository.put_bytes("daily/20250101_030000/manifest.json", b"one")
+    repository.put_bytes("daily/20250101_030000/manifest.jsoo", b"close by")
+    repository.put_bytes("daily/manifest.json", b"not in a folder")
+    repository.put_bytes("daily/20250104_030000/database/manifest.json", b"too deep")
+    repository.put_bytes("weekly/20250105_040000/manifest.json", b"elsewhere")
+
+    assert marked(repository) == [("20250101_030000", 3), ("20250103_030000", 5)]
+    assert list(repository.list_marked("monthly/", "manifest.json")) == []
+
+
+def test_the_tag_changes_with_the_object(repository: Repository) -> None:
+    tags = set()
+    for content in (b"one", b"two"):
+        repository.put_bytes("daily/20250101_030000/manifest.json", content)
+        tags |= {found.tag for found in repository.list_marked("daily/", "manifest.json")}
+    assert len(tags) == 2
+
+
+def test_a_page_may_end_anywhere_in_a_folder(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """With pages of few keys each place where one may end comes up: before a marker, at it, behind it."""
+    expected = []
+    for number in range(1, 8):
+        folder = f"2025010{number}_030000"
+        for name in [f"database/{part:06d}.sql.zst.age" for part in range(number)] + ["uploads/000001.tar.zst.age"]:
+            repository.put_bytes(f"daily/{folder}/{name}", b"part")
+        if number != 4:
+            repository.put_bytes(f"daily/{folder}/manifest.json", folder.encode())
+            repository.put_bytes(f"daily/{folder}/manifest.json.sig", b"signature")
+            expected.append((folder, len(folder)))
+    if isinstance(repository, S3Repository):
+        client = repository._client
+        whole = client.list_objects_v2
+        for keys in range(1, 12):
+            monkeypatch.setattr(client, "list_objects_v2", lambda keys=keys, **kw: whole(**kw, MaxKeys=keys))
+            assert marked(repository) == expected, f"pages of {keys}"
+    assert marked(repository) == expected

@@ -1,0 +1,84 @@
+"""The messages about retention: what went, what could not, and that a person has to approve."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spoqplus_backup.core.progress import human_bytes
+from spoqplus_backup.messages import duration, text
+from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header, section
+from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
+from spoqplus_backup.notifications.slack import Message
+
+MOST_SETS = 12
+MOST_WORDS = 8
+
+
+def retention_message(
+    report: RunReport, plans: Mapping[str, Mapping[str, Any]], reports: Mapping[str, Mapping[str, Any]]
+) -> Message:
+    """What was deleted from each repository.
+
+    Args:
+        report: how the run ended.
+        plans: what each repository's plan task left in XCom, by repository.
+        reports: `core.retention.deleting.RetentionReport` as JSON, by repository.
+    """
+    language = report.language
+    freed = sum(item["bytes"] for item in reports.values())
+    outcome = "succeeded" if report.succeeded else "failed"
+    title = text(language, f"slack.retention.{outcome}", site=report.site)
+    blocks = [header(title)]
+    if not report.succeeded:
+        blocks.append(failure_block(report))
+    blocks.append(
+        fields(
+            [
+                (text(language, "slack.freed"), human_bytes(freed)),
+                (text(language, "slack.duration"), duration(language, report.seconds)),
+            ]
+        )
+    )
+    for name, found in reports.items():
+        blocks += _repository_blocks(report, name, found)
+    lines = [f"{escape(name)}: {escape(words)}" for name, plan in plans.items() for words in plan["problems"]]
+    if lines:
+        blocks.append(bullets(text(language, "slack.retention.problems"), _some(report, lines, MOST_WORDS)))
+    blocks += [divider(), context(run_link(report))]
+    return Message(text=f"{title} {human_bytes(freed)}", blocks=blocks)
+
+
+def approval_message(report: RunReport, repository: str, count: int, size: int, share: float) -> Message:
+    """Much would go from a repository: somebody has to look at the plan."""
+    language = report.language
+    title = text(language, "slack.retention.approve", site=report.site, repository=repository)
+    said = text(
+        language, "slack.retention.approve.help", count=f"{count:,}", size=human_bytes(size), share=f"{share:.0%}"
+    )
+    return Message(text=title, blocks=[header(title), section(said), context(run_link(report))])
+
+
+def _repository_blocks(report: RunReport, name: str, found: Mapping[str, Any]) -> list[Block]:
+    language = report.language
+    counts = text(
+        language,
+        "retention.report",
+        repository=escape(name),
+        sets=len(found["sets"]),
+        logs=f"{found['logs']:,}",
+        unfinished=len(found["unfinished"]),
+        uploads=found["uploads"],
+        faces=f"{found['faces']:,}",
+        size=human_bytes(found["bytes"]),
+    )
+    lines = [f"`{escape(item)}`" for item in (*found["sets"], *found["unfinished"])]
+    blocks = [bullets(counts, _some(report, lines, MOST_SETS))]
+    left = [escape(words) for words in (*found["refused"], *found["spared"])]
+    if left:
+        blocks.append(bullets(text(language, "slack.retention.refused"), _some(report, left, MOST_WORDS)))
+    return blocks
+
+
+def _some(report: RunReport, lines: list[str], most: int) -> list[str]:
+    if len(lines) <= most:
+        return lines
+    return [*lines[:most], text(report.language, "slack.more", count=len(lines) - most)]

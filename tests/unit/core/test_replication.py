@@ -1,0 +1,279 @@
+"""Copies from repository to repository: whole or not at all, once, and never over another set."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
+from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE
+from spoqplus_backup.core.replication import CopyPlan, CopyReport, copy_sets, plan_copies
+from spoqplus_backup.core.repository.base import Repository
+from spoqplus_backup.core.repository.opener import open_all, open_repositories, open_repository
+from spoqplus_backup.core.settings import Settings, load_settings
+from support import s3
+from support.connections import FixedConnections
+from support.keys import SigningPair, age_pair, signing_pair
+from support.published import PARTS, content_of, manifest_of, publish_in
+
+ONE, TWO, THREE = (f"daily/2025030{day}_030000" for day in (1, 2, 3))
+WEEKLY = "weekly/20250302_040000"
+PART = f"{ONE}/database/{PARTS[0]}"
+
+
+class World(NamedTuple):
+    """A folder and a bucket that backups go to, and a bucket elsewhere that gets copies, behind a proxy."""
+
+    settings: Settings
+    connections: FixedConnections
+    faults: s3.Faults
+    keys: SigningPair
+
+    @property
+    def sources(self) -> list[Repository]:
+        return open_repositories(self.settings, self.connections)
+
+    @property
+    def replica(self) -> Repository:
+        return open_repository(self.settings, "dr", self.connections)
+
+    def publish(self, name: str, repositories: list[Repository] | None = None, **fields: Any) -> None:
+        publish_in(
+            self.sources if repositories is None else repositories, self.keys.private, manifest_of(name, **fields)
+        )
+
+    def plan(self, *announced: str, asked: tuple[str, ...] = ()) -> CopyPlan:
+        return plan_copies(self.settings, self.connections, announced, asked)
+
+    def copy(self, *names: str, **options: Any) -> CopyReport:
+        return copy_sets(self.settings, self.connections, CopyPlan(sets={"dr": names}), **options)
+
+    def uploads(self) -> list[str]:
+        """The parts that were sent to the replica."""
+        return [request for request in self.faults.requests if request.startswith("PUT ") and ".age" in request]
+
+
+@pytest.fixture(scope="module")
+def endpoints() -> Iterator[tuple[str, str]]:
+    with s3.moto() as here, s3.moto() as elsewhere:
+        yield here, elsewhere
+
+
+@pytest.fixture
+def world(endpoints: tuple[str, str], tmp_path: Path) -> Iterator[World]:
+    here, elsewhere = endpoints
+    keys = signing_pair(tmp_path)
+    (tmp_path / "site.yaml").write_text(
+        f"""
+encryption: {{recipients: [{age_pair(tmp_path).recipient}]}}
+signing: {{public_key_files: [{keys.public}]}}
+staging: {{directory: staging}}
+repositories:
+  - {{name: local, root: "file://{tmp_path}/local"}}
+  - {{name: s3, root: "s3://{s3.BUCKET}/{tmp_path.name}", connection: here}}
+  - {{name: dr, root: "s3://{s3.BUCKET}/{tmp_path.name}-dr", connection: elsewhere, role: replica}}
+"""
+    )
+    with s3.faulty(elsewhere) as faults:
+        connections = FixedConnections(s3.record(here, "here"), s3.record(faults.endpoint, "elsewhere"))
+        (tmp_path / "local").mkdir()
+        yield World(load_settings(tmp_path / "site.yaml"), connections, faults, keys)
+
+
+def test_a_set_is_copied_whole_and_its_manifest_last(world: World) -> None:
+    world.publish(ONE)
+
+    report = world.copy(ONE)
+
+    assert (report.copied, report.present, report.sent_objects) == ({"dr": (ONE,)}, {}, 3)
+    assert list(world.replica.list()) == list(world.sources[1].list())
+    for part in PARTS:
+        assert world.replica.read(f"{ONE}/database/{part}") == content_of(ONE, part)
+    puts = [request for request in world.faults.requests if request.startswith("PUT ") and ".probe" not in request]
+    assert puts[-2].endswith(f"{ONE}/{SIGNATURE}")
+    assert puts[-1].endswith(f"{ONE}/{MANIFEST}")
+    assert [item.name for item in open_all(world.settings, world.connections)] == ["local", "s3", "dr"]
+
+
+def test_a_second_time_nothing_is_sent(world: World) -> None:
+    world.publish(ONE)
+    world.copy(ONE)
+    world.faults.requests.clear()
+
+    report = world.copy(ONE)
+
+    assert (report.copied, report.present) == ({}, {"dr": (ONE,)})
+    assert world.faults.count("PUT") == 0
+    assert world.plan(ONE).sets == {"dr": ()}
+
+
+def test_it_goes_on_where_it_was_interrupted(world: World) -> None:
+    world.publish(ONE)
+    world.replica.put_bytes(PART, content_of(ONE, PARTS[0]))
+    world.replica.put_bytes(f"{ONE}/database/{PARTS[1]}", b"half of it")
+    world.faults.requests.clear()
+
+    report = world.copy(ONE)
+
+    assert report.sent_objects == 2
+    assert not any(request.endswith(PART) for request in world.uploads())
+    assert world.replica.read(f"{ONE}/database/{PARTS[1]}") == content_of(ONE, PARTS[1])
+
+
+def test_a_replica_out_of_order_is_worth_another_try(world: World) -> None:
+    world.publish(ONE)
+    world.faults.always, world.faults.only = 503, "PUT"
+    with pytest.raises(BackupError, match="answered 503") as caught:
+        world.copy(ONE)
+    assert not isinstance(caught.value, PermanentError)
+    assert world.replica.stat(f"{ONE}/{MANIFEST}") is None
+
+    world.faults.always = None
+    assert world.copy(ONE).copied == {"dr": (ONE,)}
+
+
+def test_an_object_that_is_damaged_in_one_source_comes_from_another(world: World) -> None:
+    world.publish(ONE)
+    world.sources[0].put_bytes(PART, content_of(ONE, PARTS[0])[:-1] + b"!")
+
+    report = world.copy(ONE)
+
+    assert world.replica.read(PART) == content_of(ONE, PARTS[0])
+    (warning,) = report.warnings
+    assert f"/local/{PART} has the SHA-256" in warning
+
+
+def test_a_source_that_is_out_of_reach_is_left_out(world: World) -> None:
+    world.publish(ONE)
+    gone = world.settings.repositories[1].model_copy(update={"root": "s3://no-such-bucket-here"})
+    first, _, replica = world.settings.repositories
+    without = world._replace(settings=world.settings.model_copy(update={"repositories": (first, gone, replica)}))
+
+    assert without.plan(ONE).sets == {"dr": (ONE,)}
+    assert without.copy(ONE).copied == {"dr": (ONE,)}
+
+    alone = world._replace(settings=world.settings.model_copy(update={"repositories": (gone, replica)}))
+    with pytest.raises(PermanentError, match="There is no bucket no-such-bucket-here"):
+        alone.plan(ONE)
+
+
+def test_an_object_that_is_damaged_everywhere_is_refused_and_named_and_other_sets_are_copied(world: World) -> None:
+    world.publish(ONE)
+    world.publish(TWO)
+    for source in world.sources:
+        source.put_bytes(PART, content_of(ONE, PARTS[0])[:-1] + b"!")
+
+    with pytest.raises(IntegrityError, match=f"s3://.*/{PART} has the SHA-256"):
+        world.copy(ONE, TWO)
+
+    assert world.replica.stat(f"{ONE}/{MANIFEST}") is None
+    assert world.replica.stat(PART) is None
+    assert world.replica.stat(f"{TWO}/{MANIFEST}") is not None
+
+
+def test_what_arrives_damaged_is_not_published(world: World) -> None:
+    world.publish(ONE)
+    world.faults.flip_uploads = 1
+    with pytest.raises(BackupError, match="arrived damaged: the next try sends it again") as caught:
+        world.copy(ONE)
+    assert not isinstance(caught.value, PermanentError)
+    assert world.replica.stat(f"{ONE}/{MANIFEST}") is None
+
+    assert world.copy(ONE).copied == {"dr": (ONE,)}
+
+
+def test_a_forged_manifest_is_not_copied(world: World, tmp_path: Path) -> None:
+    thief = signing_pair(tmp_path, "thief")
+    publish_in(world.sources, thief.private, manifest_of(ONE))
+    with pytest.raises(IntegrityError, match="is not signed by any key"):
+        world.copy(ONE)
+    assert list(world.replica.list()) == []
+
+
+def test_another_set_under_the_same_name_is_never_overwritten(world: World) -> None:
+    world.publish(ONE)
+    world.publish(ONE, [world.replica], run_id="somebody/else")
+    before = world.replica.read(f"{ONE}/{MANIFEST}")
+
+    with pytest.raises(IntegrityError, match=f"dr holds another set under the name {ONE}"):
+        world.plan(ONE)
+    with pytest.raises(IntegrityError, match=f"dr holds another set under the name {ONE}"):
+        world.copy(ONE)
+
+    assert world.replica.read(f"{ONE}/{MANIFEST}") == before
+
+
+def test_several_events_at_once(world: World) -> None:
+    for name in (ONE, TWO, WEEKLY):
+        world.publish(name)
+    assert world.plan(TWO, WEEKLY, TWO, ONE).sets == {"dr": (ONE, TWO, WEEKLY)}
+
+
+def test_what_was_published_while_nobody_listened_is_not_forgotten(world: World) -> None:
+    for name in (ONE, TWO, THREE, WEEKLY, "safety/20250303_120000"):
+        world.publish(name)
+    assert world.plan().sets == {"dr": (WEEKLY, THREE)}, "an empty replica gets the newest of each cadence"
+
+    world.publish(ONE, [world.replica])
+    assert world.plan(THREE).sets == {"dr": (TWO, WEEKLY, THREE)}
+
+
+def test_what_the_replica_s_retention_removed_does_not_come_back(world: World) -> None:
+    for name in (ONE, TWO, THREE, WEEKLY):
+        world.publish(name)
+    for name in (THREE, WEEKLY):
+        world.publish(name, [world.replica])
+    assert world.plan().sets == {"dr": ()}
+    assert world.plan(asked=(ONE,)).sets == {"dr": (ONE,)}, "unless a person asks"
+
+
+def test_what_a_set_stands_on_comes_first(world: World) -> None:
+    world.publish(WEEKLY)
+    world.publish(THREE, depends_on=(WEEKLY,))
+    world.publish("weekly/20250309_040000", [world.replica])
+    assert world.plan(THREE).sets == {"dr": (WEEKLY, THREE)}
+
+    for source in world.sources:
+        source.delete(f"{WEEKLY}/database/{PARTS[0]}")
+    with pytest.raises(IntegrityError, match="is not there"):
+        world.copy(WEEKLY, THREE)
+    assert world.replica.stat(f"{THREE}/{MANIFEST}") is None, "without its base it can't be restored"
+
+
+def test_names_of_sets_that_are_nowhere(world: World) -> None:
+    world.publish(ONE)
+    plan = world.plan(TWO)
+    assert plan.warnings == (f"{TWO} was published but is gone again: it is not copied.",)
+    with pytest.raises(PermanentError, match=f"There is no set {TWO} in any repository"):
+        world.plan(asked=(TWO,))
+
+
+def test_without_a_replica(world: World) -> None:
+    alone = world.settings.model_copy(update={"repositories": world.settings.repositories[:2]})
+    with pytest.raises(PermanentError, match="no repository has `role: replica`"):
+        plan_copies(alone, world.connections)
+
+
+def test_objects_that_sets_share_are_copied_once(world: World) -> None:
+    world.publish(ONE)
+    faces = {f"faces/{number:02d}/{number:064d}.zst.age": f"face {number}".encode() for number in range(5)}
+    for source in world.sources:
+        for key, content in faces.items():
+            source.put_bytes(key, content)
+    there = sorted(faces)[2]
+    world.replica.put_bytes(there, faces[there])
+    world.faults.requests.clear()
+
+    world.copy(ONE, shared=lambda *_: sorted((key, hashlib.sha256(item).hexdigest()) for key, item in faces.items()))
+
+    assert {key: world.replica.read(key) for key in faces} == faces
+    assert not any(there in request for request in world.uploads())
+
+
+def test_a_shared_object_that_is_nowhere_is_named(world: World) -> None:
+    world.publish(ONE)
+    with pytest.raises(IntegrityError, match=r"faces/00/gone\.zst\.age is not there"):
+        world.copy(ONE, shared=lambda *_: [("faces/00/gone.zst.age", "0" * 64)])
+    assert world.replica.stat(f"{ONE}/{MANIFEST}") is None
