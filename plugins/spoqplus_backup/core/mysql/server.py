@@ -12,6 +12,7 @@ from spoqplus_backup.core.manifest import DumpObject, Flavour, ObjectCounts
 
 SYSTEM_DATABASES = ("mysql", "information_schema", "performance_schema", "sys")
 CONNECT_SECONDS = 20
+STREAMED_ROWS = 1000  # are taken at a time
 _ACCESS_ERRORS = {1044, 1045, 1049, 1698, 2059}  # refused, no such database, plugin missing: not a passing fault
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
@@ -82,6 +83,21 @@ class Connection:
             raise self._refused(statement, error) from error
         finally:
             self._connection.converter = converter
+
+    def stream(self, statement: str) -> Iterator[Row]:
+        """Run one statement and yield its rows while they come: memory does not grow with them.
+
+        Nothing else can be asked meanwhile. A generator that is closed early reads what is left.
+        """
+        from MySQLdb.cursors import SSCursor
+
+        with self._connection.cursor(SSCursor) as cursor:
+            try:
+                cursor.execute(statement)
+                while rows := cursor.fetchmany(STREAMED_ROWS):
+                    yield from rows
+            except self._error as error:
+                raise self._refused(statement, error) from error
 
     def execute(self, statement: bytes) -> None:
         """Run one statement that returns no rows, as it is."""
