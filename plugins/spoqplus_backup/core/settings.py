@@ -91,6 +91,7 @@ class Schedules(Model):
     incremental_backup: str | None = "0 */6 * * *"
     binlog_archive: str | None = "*/15 * * * *"
     retention: str | None = AFTER_BACKUP
+    recovery_test: str | None = "0 6 2 * *"
 
     @field_validator("*")
     @classmethod
@@ -538,6 +539,46 @@ class RestoreSettings(Model):
     keep_replaced: bool = False
 
 
+class FingerprintSettings(Model):
+    """How production is read for a recovery test: `load` is the share of the time, `hours` the most it may take."""
+
+    load: float = Field(default=0.5, gt=0, le=1)
+    hours: float = Field(default=2, gt=0, le=11)  # a task ends after 12
+
+
+class FaceCheckSettings(Model):
+    """What the check of face data reads: `query` gives id, member, encoding (JSON, or packed floats) and image path.
+
+    `images` is the component that holds the images; None: their existence is not looked at. Paths that the query gives
+    are relative to that component's folder.
+    """
+
+    query: Text = "SELECT id, member_id, encoding, image_path FROM spoqplus.member_faces WHERE is_active = 1"
+    dimensions: int = Field(default=128, ge=1, le=4096)
+    images: Text | None = "face_images"
+
+
+class RecoveryTestSettings(Model):
+    """The recovery test.
+
+    `connection` is a server that is kept for it and emptied by it; without one a private server is started on the
+    worker, with `memory_mib` of buffer pool. `checks` are folders of YAML files, relative to the configuration file.
+    `mask` names columns (`database.table.column`) that are overwritten before checks that need no real names.
+    `sample` is how many uploads are opened. `oldest_every` is in how many tests one also restores the oldest monthly
+    set.
+    """
+
+    connection: Text | None = None
+    memory_mib: int = Field(default=512, ge=64)
+    checks: tuple[FilePath, ...] = ()
+    fingerprint: FingerprintSettings = FingerprintSettings()
+    faces: FaceCheckSettings | None = FaceCheckSettings()
+    uploads: Text | None = "uploads"
+    sample: int = Field(default=50, ge=1)
+    mask: tuple[Annotated[str, Field(pattern=r"^[^.]+\.[^.]+\.[^.]+$")], ...] = ()
+    oldest_every: int = Field(default=3, ge=1)
+
+
 class RetentionSettings(Model):
     """What retention never does, whatever the repositories' `keep` says.
 
@@ -621,6 +662,7 @@ class Settings(Model):
     slack: SlackSettings = SlackSettings()
     restore: RestoreSettings = RestoreSettings()
     retention: RetentionSettings = RetentionSettings()
+    recovery_test: RecoveryTestSettings = RecoveryTestSettings()
     objectives: Objectives = Objectives()
     alerts: Alerts = Alerts()
     airflow: AirflowSettings = AirflowSettings()
