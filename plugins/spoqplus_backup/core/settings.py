@@ -538,6 +538,10 @@ class RestoreSettings(Model):
     outside_links: Literal["refuse", "skip"] = "refuse"
     keep_replaced: bool = False
 
+    def rebuild_of(self, environment: str) -> RebuildSettings | None:
+        """How the server of an environment is rebuilt; None when the file does not say."""
+        return next((how for name, how in self.rebuild.items() if name == environment), None)
+
 
 class FingerprintSettings(Model):
     """How production is read for a recovery test: `load` is the share of the time, `hours` the most it may take."""

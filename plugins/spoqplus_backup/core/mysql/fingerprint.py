@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -26,6 +27,7 @@ from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.errors import BackupError, PermanentError
 from spoqplus_backup.core.manifest import Flavour, Model
 from spoqplus_backup.core.mysql import binlog, server
+from spoqplus_backup.core.mysql.replay_marker import SCHEMA
 from spoqplus_backup.core.mysql.row_hash import HASH_DIGITS, SESSION, TableShape, hashed_rows, shape
 from spoqplus_backup.core.mysql.server import Connection, quoted
 from spoqplus_backup.core.process import check_cancelled
@@ -82,6 +84,14 @@ class Fingerprint(Model):
     seconds: float
     kept: int = 0
     """Tables that an earlier try had read already."""
+    measured: dict[str, Any] = {}
+    """What else was asked in the snapshot."""
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """All that were looked at."""
+        kinds = (name.partition(" ") for name in self.definitions)
+        return tuple(sorted(name for kind, _, name in kinds if kind == "database"))
 
     @property
     def rows(self) -> int:
@@ -128,6 +138,7 @@ class Pace:
             )
 
 
+Measure = Callable[[Connection], dict[str, Any]]
 ChangedSince = Callable[[Connection, Place, Place], Collection[tuple[str, str]] | None]
 
 
@@ -139,6 +150,7 @@ def take(
     changed_since: ChangedSince,
     *,
     lock_ddl: bool,
+    measure: Measure | None = None,
 ) -> Fingerprint:
     """Read every table in one snapshot; nothing is written to the server.
 
@@ -150,6 +162,7 @@ def take(
         changed_since: the tables (`database, ""` for all of a database) that were changed between two places of the
             binary log; None when that is not known.
         lock_ddl: hold off statements that change definitions while these are read.
+        measure: asks more, in the same snapshot.
 
     Raises:
         BackupError: the server can't be asked, a table was altered meanwhile, or the time is over. Try again.
@@ -169,6 +182,7 @@ def take(
                 if item.kind == "table"
             ]
             definitions = definitions_of(connection, facts, names)
+        measured = measure(connection) if measure else {}
         kept = _kept(connection, directory, place, changed_since)
         totals = [
             kept.get((table.database, table.name)) or _read(connection, directory, number, table, place, pace)
@@ -182,6 +196,7 @@ def take(
         definitions=definitions,
         seconds=time.monotonic() - pace.started,
         kept=len(kept),
+        measured=measured,
     )
     write_json(directory / RECORD, found)
     return found
@@ -357,14 +372,16 @@ class Mismatch(Model):
         return not self.tables and not self.definitions
 
 
-def compare(expected: Fingerprint, directory: Path, login: DatabaseLogin, databases: Sequence[str] = ()) -> Mismatch:
+def compare(
+    expected: Fingerprint, directory: Path, login: DatabaseLogin, databases: Sequence[str] | None = None
+) -> Mismatch:
     """Read every table of another server and tell what differs from a fingerprint.
 
     Args:
         expected: what should be there.
         directory: where the fingerprint lies, with its files of rows.
         login: the other server, of the same vendor and version.
-        databases: as for `take`.
+        databases: those to look at; None for all but the replay's own, so that one too many is seen.
 
     Raises:
         BackupError: the server can't be asked.
@@ -373,7 +390,8 @@ def compare(expected: Fingerprint, directory: Path, login: DatabaseLogin, databa
         for statement in SESSION:
             connection.rows(statement)
         facts = server.facts(connection)
-        names = tuple(databases) or server.databases(connection)
+        there_are = server.databases(connection)
+        names = [name for name in there_are if (name in databases if databases is not None else name != SCHEMA)]
         definitions = definitions_of(connection, facts, names)
         there = {(item.database, item.name) for item in server.objects(connection, names) if item.kind == "table"}
         tables = [_mismatch(connection, directory, table, there) for table in expected.tables]

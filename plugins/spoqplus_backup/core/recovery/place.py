@@ -37,13 +37,14 @@ class PrivatePlace:
     job: Rebuild | None
     directory: Path
     programs: ServerPrograms
+    memory_mib: int = SANDBOX_MEMORY_MIB
 
     def start(self, options: Mapping[str, str]) -> SandboxServer:
         """Start the server; `stop` ends it."""
         if self.job is not None:
             return rebuilding.start_private(self.job, options)
         return rebuilding.start_alone(
-            self.directory, self.programs, {**_SANDBOX, **options}, memory_mib=SANDBOX_MEMORY_MIB
+            self.directory, self.programs, {**_SANDBOX, **options}, memory_mib=self.memory_mib
         )
 
     def renew(self) -> None:
@@ -67,7 +68,9 @@ def private_place(settings: Settings, connections: Connections, plan: RestorePla
         job = rebuild_job(settings, connections, plan)
         return PrivatePlace(plan.flavour, job.path, job, job.directory, job.programs)
     folder = directory / SANDBOX
-    return PrivatePlace(plan.flavour, folder / "data", None, folder, sandbox_programs(settings, plan.flavour))
+    programs = sandbox_programs(settings, plan.flavour)
+    memory_mib = settings.recovery_test.memory_mib if plan.request.private else SANDBOX_MEMORY_MIB
+    return PrivatePlace(plan.flavour, folder / "data", None, folder, programs, memory_mib)
 
 
 def sandbox_programs(settings: Settings, flavour: Flavour) -> ServerPrograms:
@@ -84,7 +87,7 @@ def sandbox_programs(settings: Settings, flavour: Flavour) -> ServerPrograms:
 def rebuild_job(settings: Settings, connections: Connections, plan: RestorePlan) -> Rebuild:
     """The rebuild that a plan asks for."""
     return rebuilding.rebuild_for(
-        settings.restore.rebuild.get(plan.request.environment),
+        settings.restore.rebuild_of(plan.request.environment),
         connections,
         plan.connection,
         restore_directory(settings, plan.run_id),

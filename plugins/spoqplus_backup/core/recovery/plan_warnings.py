@@ -70,7 +70,9 @@ def rebuild_warnings(
     settings: Settings, request: RestoreRequest, look: Look, login: DatabaseLogin
 ) -> tuple[Notice, ...]:
     """What a server that is made anew loses, and what is kept of it."""
-    how = settings.restore.rebuild[request.environment]
+    how = settings.restore.rebuild_of(request.environment)
+    if how is None:
+        return ()
     aside = (
         "The whole server is made anew: {stop} stops its service, and its data directory {directory} is moved aside. "
         "There is no safety backup: the old directory is the copy"

@@ -13,15 +13,17 @@ log = logging.getLogger(__name__)
 
 
 def target_login(settings: Settings, connections: Connections, environment: Environment) -> tuple[str, DatabaseLogin]:
-    """The connection of an environment; for `test`, refuses one that leads to the production server.
+    """The connection of an environment; for another than production, refuses one that leads to that server.
 
     Raises:
-        PermanentError: test and production are one and the same server.
+        PermanentError: both are one and the same server.
     """
     production_id = settings.database.connection
     if environment == "production":
         return production_id, connections.database(production_id)
     test_id = settings.restore.test_connection
+    if environment == "sandbox":
+        test_id = settings.recovery_test.connection or test_id
     test, production = connections.database(test_id), connections.database(production_id)
     same = f"The connection {test_id} leads to the production server ({production_id}): point it at a test server."
     if test.address == production.address:
@@ -58,6 +60,8 @@ def reach(settings: Settings, connections: Connections, request: RestoreRequest)
         PermanentError: test and production are one and the same server.
         BackupError: it can't be reached, and is not to be rebuilt.
     """
+    if request.private:
+        return Reached("", DatabaseLogin(host=None, user="", password="", socket="a private server"), is_up=False)
     if not request.rebuild:
         return Reached(*target_login(settings, connections, request.environment))
     connection = settings.database.connection

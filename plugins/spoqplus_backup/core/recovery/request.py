@@ -16,12 +16,15 @@ from spoqplus_backup.core.recovery.target import PARAMETERS, Target, read_target
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, component_names, database_names
 from spoqplus_backup.core.settings import Settings
 
-Environment = Literal["test", "production"]
+Environment = Literal["test", "production", "sandbox"]
 Place = Literal["server", "rebuild", "sandbox"]
 
 
 class RestoreRequest(Model):
-    """What a person asked for."""
+    """What a person asked for; the environment `sandbox` is the recovery test's, which asks by itself.
+
+    `private` is a sandbox that is started for it, not a server that the configuration names.
+    """
 
     environment: Environment = "test"
     backup: str = Field(default="latest", min_length=1)
@@ -37,9 +40,11 @@ class RestoreRequest(Model):
     to_time: str | None = Field(default=None, min_length=1)
     to_gtid: str | None = Field(default=None, min_length=1)
     before_gtid: str | None = Field(default=None, min_length=1)
+    to_place: str | None = Field(default=None, min_length=1)
     find_tables: tuple[str, ...] = ()
     find_kinds: tuple[str, ...] = ()
     find_since: str | None = Field(default=None, min_length=1)
+    private: bool = False
 
     @property
     def finds(self) -> bool:
@@ -56,7 +61,7 @@ class RestoreRequest(Model):
         """Where it works: single tables are rolled forward in a sandbox, for logs are of whole servers."""
         if self.rebuild:
             return "rebuild"
-        return "sandbox" if self.tables and self.has_target else "server"
+        return "sandbox" if self.private or (self.tables and self.has_target) else "server"
 
     @property
     def replays(self) -> bool:
@@ -99,6 +104,8 @@ def validate_request(settings: Settings, params: Mapping[str, Any]) -> RestoreRe
             else first["msg"]
         )
         raise SettingsError(f"The parameter {name} is wrong: {reason}.") from None
+    if request.environment == "sandbox" or request.private:
+        raise SettingsError("The parameter environment is wrong: choose test or production.")
     known = component_names(settings)
     if unknown := [name for name in request.components if name not in known]:
         raise SettingsError(

@@ -8,7 +8,7 @@ of all logs that there are.
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 
 REPLAY_BYTES_PER_SECOND = 1e6  # of raw logs, mysqlbinlog piped into a client on two cores; rough
 
-Parameter = Literal["to_time", "to_gtid", "before_gtid"]
-PARAMETERS: tuple[Parameter, ...] = ("to_time", "to_gtid", "before_gtid")
+Parameter = Literal["to_time", "to_gtid", "before_gtid", "to_place"]
+PARAMETERS: tuple[Parameter, ...] = ("to_time", "to_gtid", "before_gtid", "to_place")
 END = "latest"  # of `to_time`
 
 _TIME = re.compile(
@@ -135,6 +135,10 @@ def read_target(parameter: Parameter, text: str, zone: str) -> Target:
     text = text.strip()
     if parameter == "to_time":
         return _read_time(text, zone)
+    if parameter == "to_place":
+        if not _PLACE.fullmatch(text):
+            raise SettingsError(f"The parameter to_place is {text!r}: write a log and an offset, binlog.000012:4711.")
+        return Target(parameter=parameter, text=text)
     if not _PLACE.fullmatch(text) and not _GTID.fullmatch(text):
         raise SettingsError(
             f"The parameter {parameter} is {text!r}: write a GTID (MariaDB 0-1-4711, MySQL "
@@ -266,7 +270,7 @@ def resolve(logs: ArchivedLogs, run: Run, target: Target, directory: Path) -> Pl
     window = window_of(logs, run)
     if target.time is not None and not window.start <= target.time <= window.end:
         raise OutsideError(f"The window of {run.manifest.name} does not hold this time.")
-    chain = logs.chain(run.timeline, run.names)
+    chain = logs.chain(run.timeline, _names(run, target))
     segments = [segment for segment, _ in chain]
     goal = _goal(run, segments, target)
     stop_in_first = goal.is_in(segments[0])
@@ -317,6 +321,17 @@ def resolve(logs: ArchivedLogs, run: Run, target: Target, directory: Path) -> Pl
     )
 
 
+def _names(run: Run, target: Target) -> Sequence[str]:
+    """The logs that may be needed: behind a place none."""
+    place = _PLACE.fullmatch(target.text)
+    if target.parameter != "to_place" or place is None:
+        return run.names
+    name, offset = place[1], int(place[2])
+    if name not in run.names or (name == run.names[0] and offset < run.position):
+        raise OutsideError(f"The window of {run.manifest.name} does not hold {target.text}.")
+    return run.names[: run.names.index(name) + 1]
+
+
 @dataclass
 class _Scan:
     """What reading one log gave: only transactions from the snapshot on and up to the goal are counted."""
@@ -363,6 +378,13 @@ def _goal(run: Run, segments: list[BinlogSegment], target: Target) -> _Goal:
     outside = f"The window of {run.manifest.name} does not hold {target.text}."
     if place := _PLACE.fullmatch(target.text):
         name, offset = place[1], int(place[2])
+        if target.parameter == "to_place":
+            return _Goal(
+                is_in=lambda segment: segment.name == name,
+                ends=lambda transaction: transaction.start >= offset,
+                inclusive=False,
+                missing=None,
+            )
         if name not in run.names:
             raise OutsideError(outside)
         return _Goal(
