@@ -22,6 +22,7 @@ from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.mysql import binlog, client, server
 from spoqplus_backup.core.mysql.fingerprint import Fingerprint, Measure, Pace, take
 from spoqplus_backup.core.mysql.log_changes import LogChanges
+from spoqplus_backup.core.mysql.replay_marker import SCHEMA
 from spoqplus_backup.core.mysql.sandbox import stop_leftover
 from spoqplus_backup.core.preflight import ID_FORMAT
 from spoqplus_backup.core.recovery.place import SANDBOX, private_place, working_server
@@ -221,15 +222,10 @@ def end(settings: Settings, connections: Connections, run_id: str) -> None:
 
 def _empty(settings: Settings, connections: Connections, plan: RestorePlan) -> None:
     """Drop what was restored to a server that is kept for tests."""
-    restored = {
-        name.partition(" ")[2]
-        for name in fingerprint(settings, plan.run_id).definitions
-        if name.startswith("database ")
-    }
     _, login = target_login(settings, connections, plan.request.environment)
     with server.connect(login) as connection:
         connection.rows("SET SESSION foreign_key_checks = 0")
-        for name in restored & {*server.databases(connection)}:
+        for name in {*fingerprint(settings, plan.run_id).databases, SCHEMA} & {*server.databases(connection)}:
             connection.rows(f"DROP DATABASE {server.quoted(name)}")
 
 
