@@ -614,17 +614,18 @@ KOREAN: dict[str, str] = {
     "proof.title": "{site} 복구 시험 {date}",
     "proof.eyebrow": "{site} 복구 시험",
     "proof.language": "언어",
+    "proof.language.name": "한국어",
     "proof.verdict.passed": "통과",
     "proof.verdict.failed": "실패",
     "proof.verdict.not_run": "실행 안 함",
-    "proof.sentence.passed": "백업으로 {site}을(를) 되살릴 수 있음을 증명했습니다.",
+    "proof.sentence.passed": "{site} 서비스를 백업으로 되살릴 수 있음을 증명했습니다.",
     "proof.sentence.broken": "복구 시험이 끝까지 가지 못해 아무것도 증명하지 못했습니다.",
     "proof.sentence.checks": "증명하지 못했습니다: 점검 {checks}건 중 {failed}건이 실패했습니다.",
     "proof.sentence.slow": "모두 복원했지만 너무 오래 걸렸습니다: {measured}(약속은 {limit}).",
-    "proof.sentence.loss": "모두 복원했지만 잃을 뻔한 데이터가 너무 많습니다: {measured}분(약속은 {limit}).",
+    "proof.sentence.loss": "모두 복원했지만 잃을 뻔한 데이터가 너무 많습니다: {measured}(약속은 {limit}).",
     "proof.sentence.failed": "증명하지 못했습니다: 복구 시험이 실패했습니다.",
     "proof.lead.restored": (
-        "백업 {backup}을(를) 빈 서버에 복원하고 바이너리 로그를 적용한 뒤 테이블 {tables}개의 {rows}행과 파일 {files}개를 "
+        "백업 {backup} 세트를 빈 서버에 복원하고 바이너리 로그를 적용한 뒤 테이블 {tables}개의 {rows}행과 파일 {files}개를 "
         "확인했습니다."
     ),
     "proof.lead.checks": "점검 {checks}건 중 {passed}건 통과, {failed}건 실패, {not_run}건 실행 안 함.",
@@ -711,7 +712,7 @@ KOREAN: dict[str, str] = {
     "proof.history.rows": "행",
     "proof.history.bytes": "데이터 크기",
     "proof.history.chart": "{first}부터 {last}까지 시험 {tests}번. 가장 작은 값 {least}, 가장 큰 값 {most}, 이번 {now}.",
-    "proof.history.limit_above": "한도 {limit}은(는) 그래프보다 위에 있습니다.",
+    "proof.history.limit_above": "한도({limit})는 그래프보다 위에 있습니다.",
     "proof.history.point": "{date}: {value}, {verdict}",
     "proof.history.table": "최근 시험 {count}번",
     "proof.history.date": "시험",
@@ -1349,6 +1350,7 @@ ENGLISH: dict[str, str] = {
     "proof.title": "{site} recovery test {date}",
     "proof.eyebrow": "{site} recovery test",
     "proof.language": "Language",
+    "proof.language.name": "English",
     "proof.verdict.passed": "Passed",
     "proof.verdict.failed": "Failed",
     "proof.verdict.not_run": "Not run",
