@@ -657,6 +657,10 @@ KOREAN: dict[str, str] = {
         "않은 것으로 여기세요. 시험은 운영 서버를 읽기만 했습니다."
     ),
     "proof.means.passed": "할 일이 없습니다. 이 보고서는 서명되어 저장소에 남습니다.",
+    "proof.means.growth": (
+        "다만 데이터가 열 배가 되면 약속한 시간을 넘깁니다. 그 전에 가장 오래 걸린 단계({stage})를 줄일 방법을 "
+        "찾아 두세요."
+    ),
     "proof.do.broken": (
         "실행에서 빨간 작업의 로그를 여세요. 마지막 줄에 무엇을 고쳐야 하는지 있습니다. 고친 뒤 그 작업을 clear 하세요."
     ),
@@ -677,6 +681,8 @@ KOREAN: dict[str, str] = {
     "proof.runbook": "자세한 순서: 런북 docs/runbook.ko.md의 ‘복구 시험’.",
     "proof.stages": "단계별 복구 시간",
     "proof.stages.chart": "단계별 시간과 한도 {limit}",
+    "proof.stages.order": "왼쪽부터 표의 순서입니다.",
+    "proof.stages.mark": "세로 눈금은 한도({limit})입니다.",
     "proof.stages.caption": "복구 시간을 이루는 단계",
     "proof.stages.stage": "단계",
     "proof.stages.time": "시간",
@@ -712,13 +718,14 @@ KOREAN: dict[str, str] = {
     "proof.history.rows": "행",
     "proof.history.bytes": "데이터 크기",
     "proof.history.chart": "{first}부터 {last}까지 시험 {tests}번. 가장 작은 값 {least}, 가장 큰 값 {most}, 이번 {now}.",
-    "proof.history.limit_above": "한도({limit})는 그래프보다 위에 있습니다.",
+    "proof.history.limit_above": "한도({limit})는 그래프보다 훨씬 위에 있습니다.",
+    "proof.history.limit_dashed": "점선은 한도({limit})입니다.",
     "proof.history.point": "{date}: {value}, {verdict}",
     "proof.history.table": "최근 시험 {count}번",
     "proof.history.date": "시험",
     "proof.history.verdict": "결과",
     "proof.history.this": "이번",
-    "proof.legend": "진한 막대가 이번 시험이고, ✗ 표시가 실패한 시험입니다.",
+    "proof.legend": "두드러진 막대가 이번 시험이고, ✗ 표시가 실패한 시험입니다.",
     "proof.footer": (
         "이 파일은 보기 좋은 사본입니다. 원본은 옆의 report.json이며 백업과 같은 키로 서명되어 있고, 이 파일의 SHA-256이 "
         "들어 있습니다. 서명을 확인하려면:"
@@ -1393,6 +1400,10 @@ ENGLISH: dict[str, str] = {
         "count the backups as not proved. The test only read from production."
     ),
     "proof.means.passed": "Nothing has to be done. This report is kept in the repository, signed.",
+    "proof.means.growth": (
+        "With ten times the data, though, the promise would not hold: find a way to shorten the longest stage "
+        "({stage}) before that."
+    ),
     "proof.do.broken": (
         "Open the log of the red task of the run: its last line says what to put right. Then clear that task."
     ),
@@ -1414,6 +1425,8 @@ ENGLISH: dict[str, str] = {
     "proof.runbook": "Step by step: the runbook, docs/runbook.md, “The recovery test”.",
     "proof.stages": "Time to restore, by stage",
     "proof.stages.chart": "Time of each stage against the limit of {limit}",
+    "proof.stages.order": "From the left, in the order of the table.",
+    "proof.stages.mark": "The mark is the limit of {limit}.",
     "proof.stages.caption": "The stages that make up the time to restore",
     "proof.stages.stage": "Stage",
     "proof.stages.time": "Time",
@@ -1449,13 +1462,14 @@ ENGLISH: dict[str, str] = {
     "proof.history.rows": "Rows",
     "proof.history.bytes": "Size of the data",
     "proof.history.chart": "{tests} tests from {first} to {last}: least {least}, most {most}, this time {now}.",
-    "proof.history.limit_above": "The limit of {limit} is above the chart.",
+    "proof.history.limit_above": "The limit of {limit} is far above the chart.",
+    "proof.history.limit_dashed": "The dashed line is the limit of {limit}.",
     "proof.history.point": "{date}: {value}, {verdict}",
     "proof.history.table": "The newest {count} tests",
     "proof.history.date": "Test",
     "proof.history.verdict": "Verdict",
     "proof.history.this": "this one",
-    "proof.legend": "The dark bar is this test; ✗ marks a test that failed.",
+    "proof.legend": "The bar that stands out is this test; ✗ marks a test that failed.",
     "proof.footer": (
         "This file is a copy to be read. The original is report.json beside it: signed with the key that signs backups, "
         "it holds this file's SHA-256. To check the signature:"
@@ -1551,6 +1565,11 @@ def text(language: Language, key: str, **fields: object) -> str:
 def component_label(language: Language, component: str) -> str:
     """A readable name for the strategy's components; a site's own keep the name it gave them."""
     return CATALOGUE[language].get(f"form.component.{component}", component)
+
+
+def check_title(titles: Mapping[str, str], name: str, language: Language) -> str:
+    """A check's title in a language; one of the team's own may have it in another only."""
+    return titles.get(language) or next(iter(titles.values()), name)
 
 
 def local_time(moment: str, timezone: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 320, 132
 LEFT, TOP, BASE = 2, 22, 112
+EDGE = 40
 WIDEST_STEP, WIDEST_BAR = 40.0, 22.0
 BAR_SHARE = 0.74
 NEAR = 3  # a limit that is more than so many times the highest bar would flatten them: it is told in words
@@ -37,9 +38,15 @@ class Bars:
     limit_y: float | None
 
     @property
-    def right(self) -> float:
-        """Where the last bar ends."""
-        return self.bars[-1].x + self.bars[-1].width
+    def highest(self) -> Bar:
+        """The bar whose value is written above it."""
+        return max(self.bars, key=lambda bar: bar.height or 0)
+
+    @property
+    def anchor(self) -> str:
+        """How that value is aligned, so that it stays in the picture."""
+        middle = self.highest.middle
+        return "start" if middle < EDGE else "end" if middle > WIDTH - EDGE else "middle"
 
 
 @dataclass(frozen=True)

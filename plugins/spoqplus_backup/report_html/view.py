@@ -1,5 +1,6 @@
 """What the page says of a test, in one language."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from spoqplus_backup import __version__
 from spoqplus_backup.core.progress import human_bytes
-from spoqplus_backup.core.proof.model import CheckResult, Proof
-from spoqplus_backup.messages import CATALOGUE, Language, duration, local_time, notice_text, text
+from spoqplus_backup.core.proof.model import Proof
+from spoqplus_backup.messages import CATALOGUE, Language, check_title, duration, local_time, notice_text, text
 from spoqplus_backup.report_html.charts import Bars, Point, Track, bars, track
 
 MOST_TESTS = 60  # in the charts, this one included
@@ -67,7 +68,6 @@ class Chart:
     description: str
     most: str
     limit: str
-    above: str
     drawn: Bars
 
 
@@ -251,7 +251,7 @@ class View:
 
     @staticmethod
     def _share(seconds: float, total: float) -> str:
-        return f"{seconds / total:.0%}" if total else ""
+        return f"{seconds / total:.1%}" if total else ""
 
     @property
     def checks(self) -> list[CheckText]:
@@ -259,7 +259,7 @@ class View:
         return [
             CheckText(
                 name=check.name,
-                title=check_title(check, self.language),
+                title=check_title(check.title, check.name, self.language),
                 verdict=check.verdict,
                 word=self.verdict(check.verdict),
                 took=self.t("checks.took", duration=self.takes(check.seconds), time=self.when(check.finished_at)),
@@ -293,6 +293,18 @@ class View:
         return [(self.t(f"source.{name}"), value, code) for name, value, code in found if value]
 
     @property
+    def growth(self) -> str:
+        """What to think of in time, when the promise would not hold for ten times the data."""
+        ten = self.ten_times
+        if self.proof.verdict == "failed" or ten is None or ten[2] or not self.proof.stages:
+            return ""
+        return self.t("means.growth", stage=self._longest)
+
+    @property
+    def _longest(self) -> str:
+        return self._stage(max(self.proof.stages, key=lambda stage: stage.seconds).name)
+
+    @property
     def steps(self) -> list[Step]:
         """What to do about a test that failed."""
         proof = self.proof
@@ -300,15 +312,15 @@ class View:
         if proof.failure is not None:
             steps.append(Step(self.t("do.broken")))
         if self._by_verdict["failed"]:
-            steps.append(Step(self.t("do.checks"), f"spoqplus-backup verify {proof.backup} --read"))
+            verify = f"spoqplus-backup verify {shlex.quote(proof.backup)} --read" if proof.backup is not None else ""
+            steps.append(Step(self.t("do.checks"), verify))
         if proof.rto_seconds is not None and not proof.in_time and proof.stages:
-            longest = max(proof.stages, key=lambda stage: stage.seconds)
-            steps.append(Step(self.t("do.slow", stage=self._stage(longest.name))))
+            steps.append(Step(self.t("do.slow", stage=self._longest)))
         if proof.rpo_seconds is not None and not proof.little_lost:
             steps.append(Step(self.t("do.loss")))
         if proved := [item.backup for item in self.tests if item.verdict == "passed" and item.backup is not None]:
-            reason = self.t("do.hold.reason", id=proof.id)
-            steps.append(Step(self.t("do.hold"), f'spoqplus-backup hold {proved[-1]} --reason "{reason}"'))
+            reason = shlex.quote(self.t("do.hold.reason", id=proof.id))
+            steps.append(Step(self.t("do.hold"), f"spoqplus-backup hold {shlex.quote(proved[-1])} --reason {reason}"))
         return [*steps, Step(self.t("do.backup")), Step(self.t("do.again"))]
 
     @property
@@ -360,7 +372,7 @@ class View:
             return Point(value(item), item.verdict == "passed", item is self.proof, title)
 
         drawn = bars([point(item) for item in self.tests], limit)
-        promised = "" if limit is None else self.limit(limit)
+        place = "above" if drawn.limit_y is None else "dashed"
         description = self.t(
             "history.chart",
             tests=self.count(len(self.tests)),
@@ -376,15 +388,9 @@ class View:
             now=told(self.proof),
             description=description,
             most=say(max(known)),
-            limit=self.t("limit", limit=promised) if drawn.limit_y is not None else "",
-            above=self.t("history.limit_above", limit=promised) if promised and drawn.limit_y is None else "",
+            limit=self.t(f"history.limit_{place}", limit=self.limit(limit)) if limit is not None else "",
             drawn=drawn,
         )
-
-
-def check_title(check: CheckResult, language: Language) -> str:
-    """A check's title in a language; a check of the team's may have it in one only."""
-    return check.title.get(language) or next(iter(check.title.values()), check.name)
 
 
 def _place(log: str, position: int, gtid: str | None) -> str:
