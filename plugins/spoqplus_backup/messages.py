@@ -625,8 +625,8 @@ KOREAN: dict[str, str] = {
     "proof.sentence.loss": "모두 복원했지만 잃을 뻔한 데이터가 너무 많습니다: {measured}(약속은 {limit}).",
     "proof.sentence.failed": "증명하지 못했습니다: 복구 시험이 실패했습니다.",
     "proof.lead.restored": (
-        "백업 {backup} 세트를 빈 서버에 복원하고 바이너리 로그를 적용한 뒤 테이블 {tables}개의 {rows}행과 파일 {files}개를 "
-        "확인했습니다."
+        "백업 {backup} 세트를 빈 서버에 복원하고 바이너리 로그를 적용한 뒤 테이블 {tables}개의 {rows}행과 파일 "
+        "{files}개를 확인했습니다."
     ),
     "proof.lead.checks": "점검 {checks}건 중 {passed}건 통과, {failed}건 실패, {not_run}건 실행 안 함.",
     "proof.lead.all_passed": "점검 {checks}건을 모두 통과했습니다.",
@@ -653,8 +653,8 @@ KOREAN: dict[str, str] = {
     "proof.compared.bytes": "데이터",
     "proof.what_to_do": "무슨 뜻이고 무엇을 해야 하나",
     "proof.means.failed": (
-        "오늘 운영 서버를 잃는다면 이 복원으로는 약속대로 되살리지 못할 수 있습니다. 다시 통과할 때까지 백업은 증명되지 "
-        "않은 것으로 여기세요. 시험은 운영 서버를 읽기만 했습니다."
+        "오늘 운영 서버를 잃는다면 이 복원으로는 약속대로 되살리지 못할 수 있습니다. 다시 통과할 때까지 백업은 "
+        "증명되지 않은 것으로 여기세요. 시험은 운영 서버를 읽기만 했습니다."
     ),
     "proof.means.passed": "할 일이 없습니다. 이 보고서는 서명되어 저장소에 남습니다.",
     "proof.means.growth": (
@@ -669,7 +669,8 @@ KOREAN: dict[str, str] = {
         "확인하려면:"
     ),
     "proof.do.slow": (
-        "가장 오래 걸린 단계({stage})부터 줄이세요: 더 가까운 저장소, 더 빠른 디스크, 더 많은 코어, 더 자주 하는 전체 백업."
+        "가장 오래 걸린 단계({stage})부터 줄이세요: 더 가까운 저장소, 더 빠른 디스크, 더 많은 코어, 더 자주 하는 전체 "
+        "백업."
     ),
     "proof.do.loss": (
         "바이너리 로그 보관이 15분마다 초록색으로 끝나는지 보세요. 늦은 원인은 그 실행의 빨간 작업에 있습니다."
@@ -717,7 +718,7 @@ KOREAN: dict[str, str] = {
     "proof.history.rpo": "잃었을 데이터 (RPO)",
     "proof.history.rows": "행",
     "proof.history.bytes": "데이터 크기",
-    "proof.history.chart": "{first}부터 {last}까지 시험 {tests}번. 가장 작은 값 {least}, 가장 큰 값 {most}, 이번 {now}.",
+    "proof.history.chart": "{first}부터 {last}까지 시험 {tests}번. 최소 {least}, 최대 {most}, 이번 {now}.",
     "proof.history.limit_above": "한도({limit})는 그래프보다 훨씬 위에 있습니다.",
     "proof.history.limit_dashed": "점선은 한도({limit})입니다.",
     "proof.history.point": "{date}: {value}, {verdict}",
@@ -727,8 +728,8 @@ KOREAN: dict[str, str] = {
     "proof.history.this": "이번",
     "proof.legend": "두드러진 막대가 이번 시험이고, ✗ 표시가 실패한 시험입니다.",
     "proof.footer": (
-        "이 파일은 보기 좋은 사본입니다. 원본은 옆의 report.json이며 백업과 같은 키로 서명되어 있고, 이 파일의 SHA-256이 "
-        "들어 있습니다. 서명을 확인하려면:"
+        "이 파일은 보기 좋은 사본입니다. 원본은 옆의 report.json이며 백업과 같은 키로 서명되어 있고, 이 파일의 "
+        "SHA-256이 들어 있습니다. 서명을 확인하려면:"
     ),
     # the recovery test in the list of backups and in Slack
     "list.proved": "복구 시험으로 증명됨: {time}",
@@ -1471,8 +1472,8 @@ ENGLISH: dict[str, str] = {
     "proof.history.this": "this one",
     "proof.legend": "The bar that stands out is this test; ✗ marks a test that failed.",
     "proof.footer": (
-        "This file is a copy to be read. The original is report.json beside it: signed with the key that signs backups, "
-        "it holds this file's SHA-256. To check the signature:"
+        "This file is a copy to be read. The original is report.json beside it: signed with the key that signs "
+        "backups, it holds this file's SHA-256. To check the signature:"
     ),
     # the recovery test in the list of backups and in Slack
     "list.proved": "proved on {time} by a recovery test",

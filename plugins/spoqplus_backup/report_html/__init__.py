@@ -31,7 +31,11 @@ def report_html(proof: Proof, history: Sequence[Proof], language: Language, time
     """
     style = (FOLDER / "page.css").read_text()
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     languages: tuple[Language, ...] = get_args(Language)
     return environment.get_template("page.html.j2").render(

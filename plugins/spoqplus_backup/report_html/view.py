@@ -274,9 +274,7 @@ class View:
         proof = self.proof
         place = proof.place
         sandbox = (
-            self.t("source.private")
-            if proof.sandbox == "private"
-            else self.t("source.connection", name=proof.sandbox)
+            self.t("source.private") if proof.sandbox == "private" else self.t("source.connection", name=proof.sandbox)
         )
         finished = proof.backup_finished_at
         found = [

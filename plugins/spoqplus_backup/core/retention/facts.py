@@ -15,8 +15,8 @@ from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import MANIFEST, Manifest
 from spoqplus_backup.core.preflight import ID_FORMAT
 from spoqplus_backup.core.progress import Progress
-from spoqplus_backup.core.repository import leases
 from spoqplus_backup.core.proof.model import FOLDER as RECOVERY_TESTS
+from spoqplus_backup.core.repository import leases
 from spoqplus_backup.core.repository.binlogs import ROOT as BINLOG
 from spoqplus_backup.core.repository.binlogs import SIDECAR, BinlogCatalog, Timeline
 from spoqplus_backup.core.repository.catalog import INCREMENTAL, SAFETY, Catalog, SetRef
