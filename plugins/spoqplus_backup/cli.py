@@ -23,6 +23,8 @@ from spoqplus_backup.core.manifest import Component, Manifest, Part
 from spoqplus_backup.core.mysql.dump import dump
 from spoqplus_backup.core.mysql.statements import KINDS
 from spoqplus_backup.core.progress import human_bytes, human_seconds
+from spoqplus_backup.core.proof.model import Proof
+from spoqplus_backup.core.proof.store import past_proofs, proved_sets
 from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.files.listing import file_line, files_of
@@ -50,7 +52,7 @@ from spoqplus_backup.core.retention.planning import forget_run, plan_repository
 from spoqplus_backup.core.run import BackupRun, StageSummary
 from spoqplus_backup.core.settings import Settings, check_beside, check_settings, load_settings, settings_files
 from spoqplus_backup.core.stages import STORE_THREADS, compress, encrypt, in_parallel, upload, verify
-from spoqplus_backup.list_text import Columns, as_json, total_line
+from spoqplus_backup.list_text import Columns, as_json, last_test_line, proved_line, total_line
 from spoqplus_backup.messages import text
 from spoqplus_backup.plan_text import differences_markdown, effort_line, local_time, plan_markdown, window_lines
 from spoqplus_backup.retention_text import plan_markdown as plan_markdown_of_retention
@@ -238,14 +240,15 @@ def list_sets(options: argparse.Namespace) -> int:
     found = survey.sets(options.cadence)
     if options.newest is not None:
         found = iter(deque(found, maxlen=max(0, options.newest)))
-    held = _held(settings, catalogs)
+    held, tests = _held(settings, catalogs), _tests(settings, catalogs)
+    proved = proved_sets(tests)
     cache = DetailsCache.of(settings)
     by_name = {catalog.repository.name: catalog for catalog in catalogs}
     columns = Columns.of(settings)
     if not options.json:
         print(columns.header())
     counts = Counter(
-        _show(columns, item, held.get(item.found.name), as_object=options.json)
+        _show(columns, item, held.get(item.found.name), proved.get(item.found.name), as_object=options.json)
         for item in described(by_name, cache, found, read=options.details)
     )
     cache.close()
@@ -253,6 +256,7 @@ def list_sets(options: argparse.Namespace) -> int:
         print(f"{name}: {error}", file=sys.stderr)
     if not options.json:
         print(total_line(settings, counts.total(), counts[True, True] + counts[True, False]))
+        print(last_test_line(settings, next(iter(tests), None)))
     unusable = counts[True, False] + counts[False, False]
     return 1 if unusable or survey.failures else 0
 
@@ -268,15 +272,31 @@ def _held(settings: Settings, catalogs: Sequence[Catalog]) -> dict[str, str]:
     return found
 
 
-def _show(columns: Columns, item: Described, held: str | None, *, as_object: bool) -> tuple[bool, bool]:
+def _tests(settings: Settings, catalogs: Sequence[Catalog]) -> list[Proof]:
+    """The newest recovery tests, newest first, from the first repository that has any: each primary has all."""
+    for catalog in catalogs:
+        try:
+            if found := past_proofs(catalog.repository, settings.signing.public_key_files, site=settings.site):
+                return found
+        except BackupError as error:
+            print(f"{catalog.repository.name}: {error}", file=sys.stderr)
+    return []
+
+
+def _show(
+    columns: Columns, item: Described, held: str | None, proved: datetime | None, *, as_object: bool
+) -> tuple[bool, bool]:
     """Print a set; whether the 3-2-1 rule holds for it, and whether it can be used."""
     if as_object:
-        print(json.dumps(as_json(item) | {"hold": held}, ensure_ascii=False))
+        proved_at = None if proved is None else proved.isoformat()
+        print(json.dumps(as_json(item) | {"hold": held, "proved_at": proved_at}, ensure_ascii=False))
     else:
         print(columns.line(item))
     language = columns.settings.language
     if held and not as_object:
         print(f"    {text(language, 'list.held', words=held)}")
+    if proved and not as_object:
+        print(f"    {proved_line(columns.settings, proved)}")
     problem = item.problem or (text(language, "list.differs") if item.found.differs else None)
     if problem and not as_object:
         print(f"    {text(language, 'list.unusable', problem=problem)}")

@@ -3,13 +3,15 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from spoqplus_backup.core.progress import human_bytes
+from spoqplus_backup.core.proof.model import Proof
 from spoqplus_backup.core.repository.details import Described
 from spoqplus_backup.core.repository.survey import COPIES, LIVE_MEDIUM, MEDIA, SetCopies
 from spoqplus_backup.core.settings import Settings
-from spoqplus_backup.messages import duration, text
+from spoqplus_backup.messages import duration, local_time, text
 
 COLUMNS = ("backup", "copies", "media", "offsite", "rule", "size", "time", "contents")
 NAME_COLUMNS = 28  # incremental/YYYYMMDD_HHMMSS
@@ -82,6 +84,29 @@ def rule_words(settings: Settings, found: SetCopies) -> str:
 def total_line(settings: Settings, count: int, good: int) -> str:
     """How many sets there are, and for how many of them the rule holds."""
     return text(settings.language, "list.total", count=f"{count:,}", good=f"{good:,}", medium=LIVE_MEDIUM)
+
+
+def proved_line(settings: Settings, moment: datetime) -> str:
+    """When a set was last proved to restore."""
+    return text(settings.language, "list.proved", time=local_time(moment.isoformat(), settings.timezone))
+
+
+def last_test_line(settings: Settings, proof: Proof | None) -> str:
+    """What the last recovery test found."""
+    language = settings.language
+    if proof is None:
+        return text(language, "list.last_test.none")
+
+    def took(seconds: float | None) -> str:
+        return NOTHING if seconds is None else duration(language, seconds)
+
+    return text(
+        language,
+        f"list.last_test.{proof.verdict}",
+        time=local_time(proof.finished_at.isoformat(), settings.timezone),
+        rto=took(proof.rto_seconds),
+        rpo=took(proof.rpo_seconds),
+    )
 
 
 def as_json(item: Described) -> dict[str, Any]:

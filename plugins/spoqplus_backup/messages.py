@@ -609,6 +609,143 @@ KOREAN: dict[str, str] = {
     "slack.retention.problems": "사람이 봐야 할 것",
     "slack.retention.refused": "지우지 못한 것",
     "slack.freed": "확보한 공간",
+    # the report of the recovery test
+    "stage.start_sandbox": "임시 서버 시작",
+    "proof.title": "{site} 복구 시험 {date}",
+    "proof.eyebrow": "{site} 복구 시험",
+    "proof.language": "언어",
+    "proof.language.name": "한국어",
+    "proof.verdict.passed": "통과",
+    "proof.verdict.failed": "실패",
+    "proof.verdict.not_run": "실행 안 함",
+    "proof.sentence.passed": "{site} 서비스를 백업으로 되살릴 수 있음을 증명했습니다.",
+    "proof.sentence.broken": "복구 시험이 끝까지 가지 못해 아무것도 증명하지 못했습니다.",
+    "proof.sentence.checks": "증명하지 못했습니다: 점검 {checks}건 중 {failed}건이 실패했습니다.",
+    "proof.sentence.slow": "모두 복원했지만 너무 오래 걸렸습니다: {measured}(약속은 {limit}).",
+    "proof.sentence.loss": "모두 복원했지만 잃을 뻔한 데이터가 너무 많습니다: {measured}(약속은 {limit}).",
+    "proof.sentence.failed": "증명하지 못했습니다: 복구 시험이 실패했습니다.",
+    "proof.lead.restored": (
+        "백업 {backup} 세트를 빈 서버에 복원하고 바이너리 로그를 적용한 뒤 테이블 {tables}개의 {rows}행과 파일 "
+        "{files}개를 확인했습니다."
+    ),
+    "proof.lead.checks": "점검 {checks}건 중 {passed}건 통과, {failed}건 실패, {not_run}건 실행 안 함.",
+    "proof.lead.all_passed": "점검 {checks}건을 모두 통과했습니다.",
+    "proof.lead.why": "멈춘 까닭:",
+    "proof.tested": "시험",
+    "proof.tested.from_to": "{start} 시작, {duration} 걸림",
+    "proof.numbers": "약속과 측정값",
+    "proof.rto": "RTO: 복구에 걸린 시간",
+    "proof.rpo": "RPO: 잃었을 데이터",
+    "proof.rto.help": "임시 서버를 시작할 때부터 마지막 파일을 복원할 때까지.",
+    "proof.rpo.help": "시험을 시작할 때 서버가 죽었다면 사라졌을 시간.",
+    "proof.within": "한도 {limit} 안",
+    "proof.over": "한도 {limit} 초과",
+    "proof.of_limit": "한도의 {share}",
+    "proof.unmeasured": "측정하지 못함",
+    "proof.limit": "한도 {limit}",
+    "proof.hours": "{hours}시간",
+    "proof.ten_times": "데이터가 열 배라면",
+    "proof.ten_times.help": "오늘 측정한 속도로 계산한 같은 복원의 시간입니다.",
+    "proof.compared": "확인한 것",
+    "proof.compared.rows": "행",
+    "proof.compared.tables": "테이블",
+    "proof.compared.files": "파일",
+    "proof.compared.bytes": "데이터",
+    "proof.what_to_do": "무슨 뜻이고 무엇을 해야 하나",
+    "proof.means.failed": (
+        "오늘 운영 서버를 잃는다면 이 복원으로는 약속대로 되살리지 못할 수 있습니다. 다시 통과할 때까지 백업은 "
+        "증명되지 않은 것으로 여기세요. 시험은 운영 서버를 읽기만 했습니다."
+    ),
+    "proof.means.passed": "할 일이 없습니다. 이 보고서는 서명되어 저장소에 남습니다.",
+    "proof.means.growth": (
+        "다만 데이터가 열 배가 되면 약속한 시간을 넘깁니다. 그 전에 가장 오래 걸린 단계({stage})를 줄일 방법을 "
+        "찾아 두세요."
+    ),
+    "proof.do.broken": (
+        "실행에서 빨간 작업의 로그를 여세요. 마지막 줄에 무엇을 고쳐야 하는지 있습니다. 고친 뒤 그 작업을 clear 하세요."
+    ),
+    "proof.do.checks": (
+        "아래 실패한 점검의 증거를 읽으세요. 테이블, 행 수, 첫 번째로 다른 키를 말해 줍니다. 백업이 손상되었는지 "
+        "확인하려면:"
+    ),
+    "proof.do.slow": (
+        "가장 오래 걸린 단계({stage})부터 줄이세요: 더 가까운 저장소, 더 빠른 디스크, 더 많은 코어, 더 자주 하는 전체 "
+        "백업."
+    ),
+    "proof.do.loss": (
+        "바이너리 로그 보관이 15분마다 초록색으로 끝나는지 보세요. 늦은 원인은 그 실행의 빨간 작업에 있습니다."
+    ),
+    "proof.do.hold": "마지막으로 증명된 백업이 지워지지 않게 붙잡아 두세요:",
+    "proof.do.hold.reason": "복구 시험 {id} 실패",
+    "proof.do.backup": "지금 전체 백업을 실행하세요. 새 백업은 같은 문제가 없을 수 있습니다.",
+    "proof.do.again": "복구 시험을 다시 실행하세요. 통과할 때까지 이 일을 끝난 것으로 하지 마세요.",
+    "proof.runbook": "자세한 순서: 런북 docs/runbook.ko.md의 ‘복구 시험’.",
+    "proof.stages": "단계별 복구 시간",
+    "proof.stages.chart": "단계별 시간과 한도 {limit}",
+    "proof.stages.order": "왼쪽부터 표의 순서입니다.",
+    "proof.stages.mark": "세로 눈금은 한도({limit})입니다.",
+    "proof.stages.caption": "복구 시간을 이루는 단계",
+    "proof.stages.stage": "단계",
+    "proof.stages.time": "시간",
+    "proof.stages.share": "비율",
+    "proof.stages.bytes": "데이터",
+    "proof.stages.rate": "속도",
+    "proof.stages.waiting": "작업 사이의 기다림",
+    "proof.stages.total": "합계",
+    "proof.stages.none": "복원 단계가 측정되기 전에 시험이 멈췄습니다.",
+    "proof.checks": "점검",
+    "proof.checks.none": "점검이 실행되기 전에 시험이 멈췄습니다.",
+    "proof.checks.no_evidence": "남긴 증거가 없습니다.",
+    "proof.checks.took": "{duration}, {time} 끝남",
+    "proof.source": "무엇을 복원했나",
+    "proof.source.backup": "백업",
+    "proof.source.backup_finished": "백업 완료",
+    "proof.source.repository": "저장소",
+    "proof.source.server": "서버",
+    "proof.source.place": "로그의 위치",
+    "proof.source.place_at": "그 위치의 시각",
+    "proof.source.sandbox": "복원한 곳",
+    "proof.source.private": "작업자의 임시 서버(네트워크 없음, 시험 뒤 삭제)",
+    "proof.source.connection": "연결 {name}의 서버",
+    "proof.source.test": "시험 번호",
+    "proof.source.run": "Airflow 실행",
+    "proof.history": "지난 시험",
+    "proof.history.first": "첫 복구 시험입니다. 다음 시험부터 여기에 변화가 보입니다.",
+    "proof.history.sum": "시험 {tests}번 중 {passed}번 통과.",
+    "proof.history.last_failed": "가장 최근 실패: {date}.",
+    "proof.history.verdicts": "결과, 오래된 것부터",
+    "proof.history.rto": "복구 시간 (RTO)",
+    "proof.history.rpo": "잃었을 데이터 (RPO)",
+    "proof.history.rows": "행",
+    "proof.history.bytes": "데이터 크기",
+    "proof.history.chart": "{first}부터 {last}까지 시험 {tests}번. 최소 {least}, 최대 {most}, 이번 {now}.",
+    "proof.history.limit_above": "한도({limit})는 그래프보다 훨씬 위에 있습니다.",
+    "proof.history.limit_dashed": "점선은 한도({limit})입니다.",
+    "proof.history.point": "{date}: {value}, {verdict}",
+    "proof.history.table": "최근 시험 {count}번",
+    "proof.history.date": "시험",
+    "proof.history.verdict": "결과",
+    "proof.history.this": "이번",
+    "proof.legend": "두드러진 막대가 이번 시험이고, ✗ 표시가 실패한 시험입니다.",
+    "proof.footer": (
+        "이 파일은 보기 좋은 사본입니다. 원본은 옆의 report.json이며 백업과 같은 키로 서명되어 있고, 이 파일의 "
+        "SHA-256이 들어 있습니다. 서명을 확인하려면:"
+    ),
+    # the recovery test in the list of backups and in Slack
+    "list.proved": "복구 시험으로 증명됨: {time}",
+    "list.last_test.passed": "마지막 복구 시험: 통과({time}, RTO {rto}, RPO {rpo}).",
+    "list.last_test.failed": "마지막 복구 시험: 실패({time}, RTO {rto}, RPO {rpo}). 백업은 증명되지 않았습니다.",
+    "list.last_test.none": "복구 시험의 보고서가 없습니다.",
+    "slack.recovery_test.passed": "✅ {site} 복구 시험 통과",
+    "slack.recovery_test.failed": "❌ {site} 복구 시험 실패",
+    "slack.recovery_test.rto": "측정된 RTO",
+    "slack.recovery_test.compared": "확인한 것",
+    "slack.recovery_test.amount": "행 {rows}개 · 테이블 {tables}개 · 파일 {files}개 · {size}",
+    "slack.recovery_test.checks": "점검",
+    "slack.recovery_test.counts": "통과 {passed} · 실패 {failed} · 실행 안 함 {not_run}",
+    "slack.recovery_test.failed_checks": "실패한 점검",
+    "slack.recovery_test.report": "보고서 보기",
+    "slack.recovery_test.report_at": "보고서",
 }
 
 ENGLISH: dict[str, str] = {
@@ -1216,6 +1353,143 @@ ENGLISH: dict[str, str] = {
     "slack.retention.problems": "For a person to look at",
     "slack.retention.refused": "Not deleted",
     "slack.freed": "Freed",
+    # the report of the recovery test
+    "stage.start_sandbox": "Start the sandbox",
+    "proof.title": "{site} recovery test {date}",
+    "proof.eyebrow": "{site} recovery test",
+    "proof.language": "Language",
+    "proof.language.name": "English",
+    "proof.verdict.passed": "Passed",
+    "proof.verdict.failed": "Failed",
+    "proof.verdict.not_run": "Not run",
+    "proof.sentence.passed": "It is proved that {site} can be restored from its backups.",
+    "proof.sentence.broken": "The recovery test did not get to its end, so nothing is proved.",
+    "proof.sentence.checks": "Not proved: {failed} of {checks} checks failed.",
+    "proof.sentence.slow": "Everything was restored, but too slowly: {measured} where {limit} is promised.",
+    "proof.sentence.loss": "Everything was restored, but {measured} would have been lost where {limit} is promised.",
+    "proof.sentence.failed": "Not proved: the recovery test failed.",
+    "proof.lead.restored": (
+        "The backup {backup} was restored into an empty server, the binary logs were applied, and {rows} rows of "
+        "{tables} tables and {files} files were looked at."
+    ),
+    "proof.lead.checks": "Of {checks} checks {passed} passed, {failed} failed, {not_run} did not run.",
+    "proof.lead.all_passed": "All {checks} checks passed.",
+    "proof.lead.why": "What stopped it:",
+    "proof.tested": "Tested",
+    "proof.tested.from_to": "{start}, for {duration}",
+    "proof.numbers": "Promised and measured",
+    "proof.rto": "RTO: time to restore",
+    "proof.rpo": "RPO: data that would be lost",
+    "proof.rto.help": "From the start of the sandbox server to the last restored file.",
+    "proof.rpo.help": "What would be gone, had the server died when the test began.",
+    "proof.within": "within the limit of {limit}",
+    "proof.over": "over the limit of {limit}",
+    "proof.of_limit": "{share} of the limit",
+    "proof.unmeasured": "not measured",
+    "proof.limit": "limit {limit}",
+    "proof.hours": "{hours} h",
+    "proof.ten_times": "With ten times the data",
+    "proof.ten_times.help": "The same restore, computed from the rates measured today.",
+    "proof.compared": "Looked at",
+    "proof.compared.rows": "rows",
+    "proof.compared.tables": "tables",
+    "proof.compared.files": "files",
+    "proof.compared.bytes": "data",
+    "proof.what_to_do": "What it means and what to do",
+    "proof.means.failed": (
+        "If production were lost today, this restore might not bring it back as promised. Until a test passes again, "
+        "count the backups as not proved. The test only read from production."
+    ),
+    "proof.means.passed": "Nothing has to be done. This report is kept in the repository, signed.",
+    "proof.means.growth": (
+        "With ten times the data, though, the promise would not hold: find a way to shorten the longest stage "
+        "({stage}) before that."
+    ),
+    "proof.do.broken": (
+        "Open the log of the red task of the run: its last line says what to put right. Then clear that task."
+    ),
+    "proof.do.checks": (
+        "Read the evidence of the failed checks below: it names the table, the counts and the first keys that differ. "
+        "To see whether the backup is damaged:"
+    ),
+    "proof.do.slow": (
+        "Shorten the longest stage first ({stage}): a nearer repository, faster disks, more cores, more frequent full "
+        "backups."
+    ),
+    "proof.do.loss": (
+        "See that the archive of binary logs ends green every 15 minutes; the red task of its runs says why it is late."
+    ),
+    "proof.do.hold": "Hold the last backup that was proved, so that retention keeps it:",
+    "proof.do.hold.reason": "recovery test {id} failed",
+    "proof.do.backup": "Start a full backup now: a new one may not have the fault.",
+    "proof.do.again": "Run the recovery test again, and don't call this done before it passes.",
+    "proof.runbook": "Step by step: the runbook, docs/runbook.md, “The recovery test”.",
+    "proof.stages": "Time to restore, by stage",
+    "proof.stages.chart": "Time of each stage against the limit of {limit}",
+    "proof.stages.order": "From the left, in the order of the table.",
+    "proof.stages.mark": "The mark is the limit of {limit}.",
+    "proof.stages.caption": "The stages that make up the time to restore",
+    "proof.stages.stage": "Stage",
+    "proof.stages.time": "Time",
+    "proof.stages.share": "Share",
+    "proof.stages.bytes": "Data",
+    "proof.stages.rate": "Rate",
+    "proof.stages.waiting": "Waiting between tasks",
+    "proof.stages.total": "Total",
+    "proof.stages.none": "The test stopped before a stage of the restore was measured.",
+    "proof.checks": "Checks",
+    "proof.checks.none": "The test stopped before a check ran.",
+    "proof.checks.no_evidence": "It left no evidence.",
+    "proof.checks.took": "{duration}, done {time}",
+    "proof.source": "What was restored",
+    "proof.source.backup": "Backup",
+    "proof.source.backup_finished": "Backup finished",
+    "proof.source.repository": "Repository",
+    "proof.source.server": "Server",
+    "proof.source.place": "Place in the log",
+    "proof.source.place_at": "Time of that place",
+    "proof.source.sandbox": "Restored into",
+    "proof.source.private": "a private server on the worker (no network, removed after the test)",
+    "proof.source.connection": "the server of the connection {name}",
+    "proof.source.test": "Test",
+    "proof.source.run": "Airflow run",
+    "proof.history": "Past tests",
+    "proof.history.first": "This is the first recovery test. From the next one on, this shows what changes.",
+    "proof.history.sum": "{passed} of {tests} tests passed.",
+    "proof.history.last_failed": "The last failure was on {date}.",
+    "proof.history.verdicts": "Verdicts, oldest first",
+    "proof.history.rto": "Time to restore (RTO)",
+    "proof.history.rpo": "Data that would be lost (RPO)",
+    "proof.history.rows": "Rows",
+    "proof.history.bytes": "Size of the data",
+    "proof.history.chart": "{tests} tests from {first} to {last}: least {least}, most {most}, this time {now}.",
+    "proof.history.limit_above": "The limit of {limit} is far above the chart.",
+    "proof.history.limit_dashed": "The dashed line is the limit of {limit}.",
+    "proof.history.point": "{date}: {value}, {verdict}",
+    "proof.history.table": "The newest {count} tests",
+    "proof.history.date": "Test",
+    "proof.history.verdict": "Verdict",
+    "proof.history.this": "this one",
+    "proof.legend": "The bar that stands out is this test; ✗ marks a test that failed.",
+    "proof.footer": (
+        "This file is a copy to be read. The original is report.json beside it: signed with the key that signs "
+        "backups, it holds this file's SHA-256. To check the signature:"
+    ),
+    # the recovery test in the list of backups and in Slack
+    "list.proved": "proved on {time} by a recovery test",
+    "list.last_test.passed": "Last recovery test: passed ({time}, RTO {rto}, RPO {rpo}).",
+    "list.last_test.failed": "Last recovery test: FAILED ({time}, RTO {rto}, RPO {rpo}). The backups are not proved.",
+    "list.last_test.none": "There is no report of a recovery test.",
+    "slack.recovery_test.passed": "✅ {site} recovery test passed",
+    "slack.recovery_test.failed": "❌ {site} recovery test failed",
+    "slack.recovery_test.rto": "Measured RTO",
+    "slack.recovery_test.compared": "Looked at",
+    "slack.recovery_test.amount": "{rows} rows · {tables} tables · {files} files · {size}",
+    "slack.recovery_test.checks": "Checks",
+    "slack.recovery_test.counts": "{passed} passed · {failed} failed · {not_run} not run",
+    "slack.recovery_test.failed_checks": "Failed checks",
+    "slack.recovery_test.report": "Open the report",
+    "slack.recovery_test.report_at": "Report",
 }
 
 CATALOGUE: dict[Language, dict[str, str]] = {"ko": KOREAN, "en": ENGLISH}
@@ -1292,6 +1566,11 @@ def text(language: Language, key: str, **fields: object) -> str:
 def component_label(language: Language, component: str) -> str:
     """A readable name for the strategy's components; a site's own keep the name it gave them."""
     return CATALOGUE[language].get(f"form.component.{component}", component)
+
+
+def check_title(titles: Mapping[str, str], name: str, language: Language) -> str:
+    """A check's title in a language; one of the team's own may have it in another only."""
+    return titles.get(language) or next(iter(titles.values()), name)
 
 
 def local_time(moment: str, timezone: str) -> str:

@@ -203,6 +203,21 @@ def test_what_lies_in_other_folders_is_left_alone(past: Past, where: str) -> Non
     assert all(repository.stat(key) for key in others)
 
 
+def test_reports_of_recovery_tests_stay_and_are_no_sets(past: Past, where: str) -> None:
+    repository = past.repository(where)
+    past.publish(repository, "daily", DAY)
+    folder = "recovery_tests/20200101_030000"
+    keys = [f"{folder}/{name}" for name in ("report.html", "report.json.sig", "report.json", MANIFEST)]
+    for key in keys:
+        repository.put_bytes(key, b"{}")
+        past.age(repository, key, DAY * 400)
+
+    assert folder not in {decision.name for decision in plan(past, where).decisions}
+    assert run(past, where).deleted == 0
+    assert all(repository.stat(key) for key in keys)
+    assert folder not in sets(past, repository)
+
+
 def test_the_staging_of_an_abandoned_run_goes_so_that_a_cleared_task_can_not_publish_it(past: Past) -> None:
     repository = past.repository()
     past.publish(repository, "daily", DAY)

@@ -24,9 +24,12 @@ from spoqplus_backup.core.manifest import (
     Previous,
     Server,
 )
+from spoqplus_backup.core.proof.store import store_proof
 from spoqplus_backup.core.repository.local import LocalRepository
+from spoqplus_backup.core.settings import load_settings
 from spoqplus_backup.list_text import width
 from support.keys import SigningPair, age_pair, signing_pair
+from support.proofs import proof_of
 from support.site_file import WITHOUT_FILES
 
 OLD, NEW = "daily/20250101_030000", "daily/20250102_030000"
@@ -151,17 +154,18 @@ def test_list(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     in_english(world)
     assert main(["list"]) == 0
 
-    header, *lines, total = capsys.readouterr().out.splitlines()
+    header, *lines, total, tested = capsys.readouterr().out.splitlines()
     assert header.split("  ")[0] == "BACKUP"
     assert [line.split()[0] for line in lines] == [OLD, NEW], "the newest is beside the prompt"
     assert lines[0][header.index("REPOSITORIES") :].startswith("here, there")
     assert lines[0][header.index("3-2-1") :].startswith("broken: 1 of 2 media, none off-site")
     assert total == "2 sets; the 3-2-1 rule holds for 0 (the live server counts as a copy, on disk)."
+    assert tested == "There is no report of a recovery test."
 
     assert main(["list", "--newest", "1"]) == 0
     assert OLD not in capsys.readouterr().out
     assert main(["list", "--repository", "there", "--cadence", "weekly"]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == [total.replace("2 sets", "0 sets")]
+    assert capsys.readouterr().out.splitlines()[1:] == [total.replace("2 sets", "0 sets"), tested]
 
 
 def test_list_with_details_remembers_them(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +183,7 @@ def test_list_with_details_remembers_them(world: World, capsys: pytest.CaptureFi
 def test_list_in_korean_has_straight_columns(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
 
-    header, *lines, _ = capsys.readouterr().out.splitlines()
+    header, *lines, _, _ = capsys.readouterr().out.splitlines()
     column = width(header[: header.index("3-2-1")])
     assert {width(line[: line.index("어김")]) for line in lines} == {column}
     assert "어김: 매체 1/2, 오프사이트 없음" in lines[0]
@@ -196,6 +200,26 @@ def test_list_as_json(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert (new["copies"], new["media"], new["offsite"], new["holds_3_2_1"]) == (3, ["disk"], [], False)
     assert new["details"]["stored_bytes"] == 54
     assert new["problem"] is None
+
+
+def test_list_says_what_was_proved_and_how_the_last_test_ended(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_english(world)
+    settings = load_settings(world.config)
+    store_proof(settings, world.repositories, proof_of(0, backup=OLD), "a page")
+    store_proof(settings, world.repositories, proof_of(1, backup=NEW, verdict="failed", rpo_seconds=None), "a page")
+
+    assert main(["list"]) == 0
+    _, old, proved, new, _, tested = capsys.readouterr().out.splitlines()
+    assert (old.split()[0], new.split()[0]) == (OLD, NEW)
+    assert proved == "    proved on 2026-01-02 06:58:00 KST by a recovery test"
+    assert tested == (
+        "Last recovery test: FAILED (2026-02-01 06:58:00 KST, RTO 40 min 50 s, RPO -). The backups are not proved."
+    )
+    assert main(["list", "--json"]) == 0
+    found = [json.loads(line)["proved_at"] for line in capsys.readouterr().out.splitlines()]
+    assert found == ["2026-01-01T21:58:00+00:00", None]
 
 
 def test_list_shows_a_forged_set_as_not_usable(world: World, capsys: pytest.CaptureFixture[str]) -> None:

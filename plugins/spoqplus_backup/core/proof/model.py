@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from spoqplus_backup.core.manifest import Model
+from spoqplus_backup.core.manifest import Model, Sha256
 from spoqplus_backup.core.mysql.fingerprint import Place
 from spoqplus_backup.core.notice import Notice
 
@@ -38,7 +38,8 @@ class Proof(Model):
 
     `failure` is the first line of what failed outside of the checks; `rto_seconds` runs from the start of the sandbox
     to the end of the last file; `rpo_seconds` is what would have been lost had the server died when the test began;
-    `ten_times_seconds` is the same restore with ten times the data, by the measured rates.
+    `ten_times_seconds` is the same restore with ten times the data, by the measured rates. `page_sha256` is that of the
+    report's HTML, which lies beside.
     """
 
     format: int = FORMAT
@@ -66,6 +67,7 @@ class Proof(Model):
     rpo_limit_seconds: float
     ten_times_seconds: float | None = None
     checks: tuple[CheckResult, ...] = ()
+    page_sha256: Sha256 | None = None
 
     @property
     def in_time(self) -> bool:

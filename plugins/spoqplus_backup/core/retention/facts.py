@@ -15,6 +15,7 @@ from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import MANIFEST, Manifest
 from spoqplus_backup.core.preflight import ID_FORMAT
 from spoqplus_backup.core.progress import Progress
+from spoqplus_backup.core.proof.model import FOLDER as RECOVERY_TESTS
 from spoqplus_backup.core.repository import leases
 from spoqplus_backup.core.repository.binlogs import ROOT as BINLOG
 from spoqplus_backup.core.repository.binlogs import SIDECAR, BinlogCatalog, Timeline
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 CADENCES = ("daily", "weekly", "monthly", SAFETY, INCREMENTAL)
 
-_APART = frozenset({BINLOG, FACES, leases.ROOT, HOLDS, "reports", "staging"})
+_APART = frozenset({BINLOG, FACES, leases.ROOT, HOLDS, RECOVERY_TESTS, "reports", "staging"})
 _ID = re.compile(r"\d{8}_\d{6}")
 _IN_A_SET = re.compile(r"(?P<name>[^/]+/\d{8}_\d{6})/(?P<rest>.+)")
 _OF_A_LOG = re.compile(
