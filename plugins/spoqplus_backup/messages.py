@@ -1534,6 +1534,100 @@ NOTICES: dict[str, str] = {
         "임시 서버에는 {directory}에 약 {needed}가 필요한데 {free}만 남아 있습니다: 공간을 만들거나 "
         "staging.directory를 다른 곳으로 바꾸세요."
     ),
+    # what the checks of a recovery test say
+    "check.more": "그 밖에 {count}건이 더 있습니다.",
+    "check.error": "확인하지 못했습니다: {words}",
+    "check.broke": "점검 자체가 실패했습니다: {place}에서 {kind}.",
+    "check.records.same": (
+        "테이블 {tables}개의 레코드 {rows}건과 정의 {definitions}개가 모두 운영의 {place} 시점과 같습니다."
+    ),
+    "check.records.table_missing": "테이블 {table}: 없습니다. 운영에는 레코드가 {expected}건 있습니다.",
+    "check.records.table_unexpected": "테이블 {table}: 레코드 {found}건이 있는데 운영에는 이 테이블이 없습니다.",
+    "check.records.content": "테이블 {table}: 레코드 수는 운영과 같은 {found}건이지만 내용이 다릅니다.",
+    "check.records.count": "테이블 {table}: 레코드가 {found}건인데 운영에는 {expected}건입니다.",
+    "check.records.no_key": "테이블 {table}: 기본 키가 없어 어느 레코드가 다른지는 알 수 없습니다.",
+    "check.records.rows_missing": "테이블 {table}: 빠진 레코드가 있습니다. 처음 것들의 키: {keys}.",
+    "check.records.rows_unexpected": "테이블 {table}: 운영에 없는 레코드가 있습니다. 처음 것들의 키: {keys}.",
+    "check.records.rows_changed": "테이블 {table}: 내용이 다른 레코드가 있습니다. 처음 것들의 키: {keys}.",
+    "check.records.definition_missing": "정의가 없습니다: {name}.",
+    "check.records.definition_unexpected": "운영에 없는 정의가 있습니다: {name}.",
+    "check.records.definition_changed": "정의가 운영과 다릅니다: {name}.",
+    "check.integrity.table": "CHECK TABLE이 {table}에서 찾은 것: {words}",
+    "check.integrity.tables": "CHECK TABLE이 테이블 {tables}개에서 아무 문제도 찾지 못했습니다.",
+    "check.integrity.key_failed": "{table}의 외래 키 {key}가 가리키는 것을 읽을 수 없습니다: {words}",
+    "check.integrity.orphans": (
+        "{table}의 레코드 {count}건은 {parent}에 짝이 없습니다(외래 키 {key}). 처음 것들의 키: {keys}."
+    ),
+    "check.integrity.keys": "외래 키 {keys}개 모두 가리키는 레코드가 있습니다.",
+    "check.integrity.broken_unknown": "쓸 수 없습니다: {name}. 운영에서도 그런지는 알 수 없습니다: {words}",
+    "check.integrity.broken_before": "쓸 수 없습니다: {name}. 운영에서도 마찬가지입니다: {words}",
+    "check.integrity.broken": "쓸 수 없습니다: {name}: {words}",
+    "check.integrity.objects": (
+        "뷰 {views}개가 응답하고, 트리거·루틴·이벤트 {programs}개의 정의자 계정이 있습니다(예외 {broken}개)."
+    ),
+    "check.uploads.same": "파일 {files}개({size})의 크기와 SHA-256이 모두 백업의 색인과 같습니다.",
+    "check.uploads.missing": "/{file} 파일이 없습니다.",
+    "check.uploads.type": "/{file}의 종류가 다릅니다: {type}이어야 합니다.",
+    "check.uploads.size": "/{file}의 크기가 {found}바이트입니다. 백업할 때는 {expected}바이트였습니다.",
+    "check.uploads.content": "/{file}의 내용이 백업할 때와 다릅니다.",
+    "check.uploads.image": "/{file}: 이미지로 열 수 없습니다. 백업할 때 이미 그랬습니다: {words}.",
+    "check.uploads.opened": "이미지 {images}개 가운데 {sample}개를 골라 {opened}개를 열었습니다.",
+    "check.faces.whole": "회원 {members}명의 인코딩 {rows}개가 모두 유한한 수 {dimensions}개로 되어 있습니다.",
+    "check.faces.matched": "그 가운데 {sample}개를 조금 바꾸어 전체에서 찾았더니 모두 본인이 가장 가까웠습니다.",
+    "check.faces.images": "이미지 {images}개가 모두 있습니다.",
+    "check.faces.columns": (
+        "`recovery_test.faces.query`의 열이 {count}개입니다: id, 회원, 인코딩, 이미지 경로를 주도록 고치세요."
+    ),
+    "check.faces.image": "회원 {member}의 인코딩 {id}: 이미지 {image} 파일이 없습니다.",
+    "check.faces.twins": "회원 {member}와 {other}의 인코딩이 똑같아(인코딩 {id}) 두 사람을 구별할 수 없습니다.",
+    "check.faces.none": (
+        "`recovery_test.faces.query`로 찾은 인코딩이 없어 아무것도 확인하지 못했습니다: 쿼리를 고치거나, 얼굴 "
+        "데이터가 없는 사이트라면 `recovery_test.faces`를 null로 두세요."
+    ),
+    "check.faces.unreadable": (
+        "회원 {member}의 인코딩 {id}: 온전한 JSON 숫자 배열도, 부동소수점 {expected}개를 이어 붙인 값도 아닙니다."
+    ),
+    "check.faces.length": "회원 {member}의 인코딩 {id}: 수가 {found}개입니다. {expected}개여야 합니다.",
+    "check.faces.not_finite": "회원 {member}의 인코딩 {id}: 유한하지 않은 수(NaN 또는 무한대)가 있습니다.",
+    "check.faces.mismatch": "회원 {member}의 인코딩 {id}: 조금 바꾸어 찾으니 회원 {found}이(가) 더 가깝습니다.",
+    "check.faces.not_restored": "{backup} 백업에서 {component}을(를) 복원하지 않아 이미지를 확인할 수 없습니다.",
+    "check.keys.unusable": "키 파일 {file}을(를) 쓸 수 없습니다: {words}",
+    "check.keys.wrong": (
+        "{file}의 키({recipient})로 열리는 백업이 {repository} 저장소에 없습니다: 이 키로 암호화한 백업이 하나도 "
+        "없습니다. 맞는 키를 두거나 `encryption.identity_files`에서 빼세요."
+    ),
+    "check.keys.fails": "{file}의 키로 {set} 백업이 열리지 않습니다: {words}",
+    "check.keys.opens": "{file}의 키({recipient}) 하나만으로 {set} 백업이 열립니다.",
+    "check.keys.absent": "{recipient}의 개인 키가 이 서버에 없습니다: {set} 백업이 열리는지 확인하지 못했습니다.",
+    "check.keys.password_fails": "비밀번호로 {set} 백업이 열리지 않습니다: {words}",
+    "check.keys.password": "비밀번호로 {set} 백업이 열립니다.",
+    "check.keys.gpg_absent": (
+        "{recipient}의 gpg 개인 키가 이 서버에 없습니다: {set} 백업이 열리는지 확인하지 못했습니다."
+    ),
+    "check.sql.no_row": "쿼리 결과가 없습니다. 기대한 값: {expected}.",
+    "check.sql.value": "쿼리 결과가 {found}입니다. 기대한 값: {expected}.",
+    "check.sql.as_expected": "쿼리 결과가 기대한 대로 {expected}입니다.",
+    "check.sql.rows": "쿼리 결과가 기대한 대로 {found}행입니다.",
+    "check.sql.few": "쿼리 결과가 {found}행입니다. 기대한 값: {expected}행 이상.",
+    "check.sql.many": "쿼리 결과가 {found}행입니다. 기대한 값: {expected}행 이하. 처음 것들: {keys}.",
+    "check.sql.other_count": "쿼리 결과가 {found}행입니다. 기대한 값: {expected}행. 처음 것들: {keys}.",
+    "check.sql.refused": "운영 서버가 쿼리를 거부했습니다: {words}",
+    "check.sql.not_measured": (
+        "테스트를 시작할 때 운영에 이 쿼리를 묻지 않았습니다: 그 뒤에 추가한 점검이라면 테스트를 새로 실행하세요."
+    ),
+    "check.sql.too_many": "쿼리 결과가 {most}행을 넘어 비교할 수 없습니다: 묶거나 합계를 내세요.",
+    "check.sql.differs": "쿼리 결과가 {found}행, 운영은 {expected}행입니다. 서로 다른 것이 {count}개입니다: {keys}.",
+    "check.sql.same": "쿼리 결과 {found}행이 운영과 같습니다.",
+    "check.http.no_answer": "{url}이(가) 응답하지 않습니다({words}): 시험용 애플리케이션이 실행 중인지 확인하세요.",
+    "check.http.status": "{url}의 응답 상태가 {found}입니다. 기대한 값: {expected}.",
+    "check.http.lacks": '{url}의 응답 상태는 {found}이지만 "{text}"이(가) 없습니다.',
+    "check.http.answered": "{url}이(가) 상태 {found}로 {seconds}초 만에 응답했습니다.",
+    "check.command.no_folder": "{folder} 폴더가 없습니다.",
+    "check.command.said": "출력: {line}",
+    "check.command.timed_out": "{command}: {seconds}초가 지나 종료시켰습니다.",
+    "check.command.not_run": "{folder}에서 {command}을(를) 실행할 수 없습니다.",
+    "check.command.failed": "{command}: 종료 상태가 {status}입니다.",
+    "check.command.passed": "{command}: {seconds}초 만에 정상으로 끝났습니다.",
 }
 
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 from spoqplus_backup.core.errors import BackupError, PermanentError
@@ -100,6 +101,7 @@ class Child:
         stdout: int | IO[bytes] = subprocess.PIPE,
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
         name: str | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
     ) -> None:
@@ -118,6 +120,7 @@ class Child:
                 env={name: os.environ[name] for name in INHERITED if name in os.environ}
                 | {"TZ": "UTC"}
                 | dict(env or {}),
+                cwd=cwd,
                 bufsize=0,
             )
         except FileNotFoundError as error:

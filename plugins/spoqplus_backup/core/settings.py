@@ -7,21 +7,17 @@ A wrong file raises `SettingsError`, one sentence that names the file, the field
 that runs a task can know (are paths readable, are connections there) is `check_settings`' to say.
 """
 
-import difflib
 import os
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-import yaml
 from croniter import CroniterError, croniter  # type: ignore[import-untyped] # it ships no types
 from pydantic import (
     AfterValidator,
-    BaseModel,
     Field,
     PrivateAttr,
     ValidationError,
@@ -34,6 +30,7 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.manifest import Model, SafeName
 from spoqplus_backup.core.recipients import PRIVATE_PREFIX, is_recipient
+from spoqplus_backup.core.yaml_file import complaint, read_yaml
 
 VARIABLE = "SPOQPLUS_BACKUP_CONFIG"
 DEFAULT_FOLDER = Path(__file__).parents[3] / "include" / "config"
@@ -740,72 +737,6 @@ class Settings(Model):
         raise SettingsError(f"{self.source}: `repositories` has no repository named {name}: name one of {known}.")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without surprises: a key that stands twice is an error, not silently the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the field {key} stands twice: remove one of the two", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except OSError as error:
-        raise SettingsError(
-            f"{path} can't be read ({error.strerror}): correct the path or its permissions; {VARIABLE} names it."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SettingsError(f"{path}: line {line} can't be read: {error.problem}: correct this line.") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML ({type(error).__name__}): correct it.") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path} holds no fields: write `field: value` lines, as in include/config/spoqplus.yaml.")
-    return content
-
-
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """The fields that are known where the unknown one stood."""
-    model: Any = Settings
-    for step in location:
-        if isinstance(step, int):
-            model = model.__args__[0]
-        elif isinstance(model, type) and issubclass(model, BaseModel) and step in model.model_fields:
-            model = model.model_fields[step].annotation
-        elif get_origin(model) is dict:
-            model = get_args(model)[1]
-        if isinstance(model, UnionType):  # a section that may be null
-            model = get_args(model)[0]
-    return list(model.model_fields)
-
-
-def _complaint(error: Mapping[str, Any]) -> str:
-    location = error["loc"]
-    field = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
-    if error["type"] == "extra_forbidden":
-        known = _fields_at(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        remedy = f"write `{near[0]}`" if near else f"remove it or use one of {', '.join(known)}"
-        return f"`{field}` is an unknown field: {remedy}"
-    if error["type"] == "missing":
-        return f"`{field}` is missing: add it"
-    if error["type"] == "value_error":
-        return f"`{field}` {error['ctx']['error']}"
-    return f"`{field}` is wrong: {error['msg'][:1].lower()}{error['msg'][1:]}; correct the value"
-
-
 def load_settings(path: Path | None = None) -> Settings:
     """Read one site's file; without a path the only one of `settings_files`.
 
@@ -819,11 +750,15 @@ def load_settings(path: Path | None = None) -> Settings:
             raise SettingsError(f"There are several configuration files ({names}): say which one.")
         path = files[0]
     try:
-        settings = Settings.model_validate(_read_yaml(path), context={"folder": path.parent.absolute()})
+        settings = Settings.model_validate(
+            read_yaml(path, VARIABLE, "include/config/spoqplus.yaml"), context={"folder": path.parent.absolute()}
+        )
     except ValidationError as error:
         first, *others = error.errors(include_url=False, include_input=False)
         more = f" ({len(others)} more after this one)" if others else ""
-        raise SettingsError(f"{path}: {_complaint(first)}{more}.") from None  # the cause would show what was typed
+        raise SettingsError(
+            f"{path}: {complaint(first, Settings)}{more}."
+        ) from None  # the cause would show what was typed
     settings._source = path
     return settings
 
@@ -853,8 +788,8 @@ def load_sites() -> list[Settings]:
     sites: list[Settings] = []
     for settings in map(load_settings, settings_files()):
         for other in sites:
-            for complaint in _collisions(settings, other):
-                raise SettingsError(f"{settings.source}: {complaint} in {other.source} too: change one of the two.")
+            for shared in _collisions(settings, other):
+                raise SettingsError(f"{settings.source}: {shared} in {other.source} too: change one of the two.")
         sites.append(settings)
     return sites
 

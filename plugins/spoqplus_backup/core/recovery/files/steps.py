@@ -472,6 +472,22 @@ def _compare(settings: Settings, component: _Component, progress: Progress) -> V
         return compare(tree, how, progress)
 
 
+@contextlib.contextmanager
+def restored_tree(
+    settings: Settings, plan: RestorePlan, name: str
+) -> Iterator[tuple[FileTree, Callable[[Node], bytes]]]:
+    """What a component of a plan is to give, and the name below `/` that something of it got.
+
+    Raises:
+        PermanentError: the plan has no such component, or what it worked out is gone.
+    """
+    component = next((one for one in _components(settings, plan) if one.planned.name == name), None)
+    if component is None:
+        raise PermanentError(f"Nothing of {name} was restored: {plan.backup} does not have it, or it was left out.")
+    with component.tree() as tree:
+        yield tree, component.final_names()
+
+
 def finish_files(settings: Settings, plan: RestorePlan) -> dict[str, str | None]:
     """After everything was verified: what was replaced goes, unless `restore.keep_replaced` says otherwise."""
     kept: list[str] = []

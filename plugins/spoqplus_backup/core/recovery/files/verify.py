@@ -98,7 +98,7 @@ def _faults(tree: FileTree, node: Node, how: Comparison, verdict: Verdict, progr
         if status.st_size != origin.size:
             yield f"has {status.st_size} bytes, not {origin.size}"
         elif origin.sha256 is not None:
-            if _digest(fd, step, progress) != origin.sha256:
+            if digest_of(fd, step, progress) != origin.sha256:
                 yield "has another content"
             verdict.bytes += origin.size
 
@@ -112,7 +112,8 @@ def _wrong_owner(node: Node, status: os.stat_result, how: Comparison) -> Iterato
         yield f"has the mode {stat.S_IMODE(status.st_mode):o}, not {mode:o}"
 
 
-def _digest(fd: int, name: bytes, progress: Progress) -> str:
+def digest_of(fd: int, name: bytes, progress: Progress) -> str:
+    """The SHA-256 of a file in the folder `fd`, which is read to its end."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(BLOCK_BYTES))
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
