@@ -609,6 +609,66 @@ KOREAN: dict[str, str] = {
     "slack.retention.problems": "사람이 봐야 할 것",
     "slack.retention.refused": "지우지 못한 것",
     "slack.freed": "확보한 공간",
+    # the recovery test
+    "recovery_test.dag": ("{site} 복구 시험"),
+    "recovery_test.description": (
+        "최신 백업을 임시 서버에 복원해 운영과 한 행까지 같은지, 약속한 시간 안에 되는지 증명하고 보고서를 남깁니다."
+    ),
+    "stage.fingerprint": ("운영 지문"),
+    "stage.checks": ("점검"),
+    "stage.masked_checks": ("가명 처리 후 점검"),
+    "stage.mask": ("가명 처리"),
+    "stage.other_sets": ("다른 백업 복원"),
+    "stage.stop_sandbox": ("임시 서버 제거"),
+    "help.fingerprint": (
+        "**실패하면** 로그가 원인을 말합니다(권한, 시간 초과, 테이블 변경). 다시 시도하면 그 사이 바뀌지 않은 "
+        "테이블은 다시 읽지 않습니다. 운영 서버에는 아무것도 쓰지 않습니다."
+    ),
+    "help.start_sandbox": (
+        "**실패하면** 로그가 복원할 백업이 없는 까닭이나 서버 프로그램이 없는 까닭을 말합니다. 고친 뒤 "
+        "fingerprint부터 하위 작업과 함께 clear 하세요. 여기서부터 복구 시간(RTO)을 잽니다."
+    ),
+    "help.recovery_test.fetch": (
+        "**실패하면** 백업 자체에 문제가 있을 수 있습니다: 로그가 저장소와 오브젝트의 이름을 말합니다. 키가 "
+        "맞는지, 파일이 상했는지 보고 fingerprint부터 clear 하세요."
+    ),
+    "help.recovery_test.load": (
+        "**실패하면** 로그에 서버의 말이 있습니다. 임시 서버라 운영에는 영향이 없습니다. 고친 뒤 fingerprint부터 "
+        "clear 하세요."
+    ),
+    "help.recovery_test.apply_binlogs": (
+        "**실패하면** 바이너리 로그가 빠졌거나 적용되지 않았습니다. 실제 복원도 이 지점에서 멈춥니다: 로그를 읽고 "
+        "전체 백업을 새로 받은 뒤 시험을 다시 하세요."
+    ),
+    "help.recovery_test.restore_files": (
+        "**실패하면** 로그가 파일이나 아카이브의 이름을 말합니다. 운영 파일은 건드리지 않습니다. 여기까지가 복구 "
+        "시간(RTO)입니다."
+    ),
+    "help.checks": (
+        "점검 하나가 상자 하나입니다. **빨간 점검**은 복원된 데이터가 다르다는 뜻입니다: 로그의 마지막 줄이 무엇이 "
+        "다른지 말합니다. 다시 시도해도 결과는 같습니다."
+    ),
+    "help.masked_checks": (
+        "실제 이름이 필요 없는 점검입니다. **빨간 점검**은 복원된 데이터가 다르다는 뜻이며 로그가 무엇이 다른지 "
+        "말합니다."
+    ),
+    "help.mask": ("**실패하면** `recovery_test.mask`의 열 이름이나 형식을 고치세요. 임시 서버의 데이터만 바꿉니다."),
+    "help.other_sets": (
+        "재해 복구 지역의 백업을 매번, 가장 오래된 월간 백업을 몇 번에 한 번 복원합니다. **실패하면** 로그가 어느 "
+        "백업이 왜 복원되지 않는지 말합니다."
+    ),
+    "help.recovery_test.report": (
+        "모두 통과해야 초록입니다. **빨간색이면** 보고서(로그의 마지막 줄)를 여세요: 실패한 것이 맨 위에 있습니다."
+    ),
+    "help.stop_sandbox": (
+        "**실패하면** 임시 서버나 개인 정보가 작업자에 남아 있을 수 있습니다: 이 작업을 clear 하세요. 다음 시험도 "
+        "남은 것을 지웁니다."
+    ),
+    "log.fingerprint": ("운영: 테이블 {tables}개, {rows}행, {place} 지점, {seconds}"),
+    "log.not_restored": ("복원이 끝나지 않아 건너뜁니다."),
+    "log.proof.passed": ("증명했습니다: {size}를 {seconds}에 복원. 보고서: {page}"),
+    "log.proof.failed": ("증명하지 못했습니다({size}, 복원 {seconds}). 보고서: {page}"),
+    "error.not_proved": ("복구를 증명하지 못했습니다. 보고서를 보세요: {page}"),
     # the report of the recovery test
     "stage.start_sandbox": "임시 서버 시작",
     "proof.title": "{site} 복구 시험 {date}",
@@ -1353,6 +1413,70 @@ ENGLISH: dict[str, str] = {
     "slack.retention.problems": "For a person to look at",
     "slack.retention.refused": "Not deleted",
     "slack.freed": "Freed",
+    # the recovery test
+    "recovery_test.dag": ("{site} recovery test"),
+    "recovery_test.description": (
+        "Restores the newest backup into a sandbox and proves that it is production, row for row, within the "
+        "promised time."
+    ),
+    "stage.fingerprint": ("Fingerprint"),
+    "stage.checks": ("Checks"),
+    "stage.masked_checks": ("Checks on masked data"),
+    "stage.mask": ("Mask"),
+    "stage.other_sets": ("Other sets"),
+    "stage.stop_sandbox": ("Remove the sandbox"),
+    "help.fingerprint": (
+        "**When it fails**, its log says why (rights, time over, a table was altered). A retry keeps the tables "
+        "that nobody changed meanwhile. Nothing is written to production."
+    ),
+    "help.start_sandbox": (
+        "**When it fails**, its log says why no backup leads there, or which server program is missing. Put that "
+        "right and clear fingerprint with everything downstream. The recovery time (RTO) counts from here."
+    ),
+    "help.recovery_test.fetch": (
+        "**When it fails**, the backup itself may be at fault: the log names repository and object. See whether "
+        "the key is right and the file whole, then clear fingerprint with everything downstream."
+    ),
+    "help.recovery_test.load": (
+        "**When it fails**, its log has the server's words. It is a sandbox: production is not touched. Put it "
+        "right and clear fingerprint with everything downstream."
+    ),
+    "help.recovery_test.apply_binlogs": (
+        "**When it fails**, a binary log is missing or does not apply. A real restore would end here, too: read "
+        "the log, make a new full backup, and test again."
+    ),
+    "help.recovery_test.restore_files": (
+        "**When it fails**, its log names the file or archive. Production's files are not touched. The recovery "
+        "time (RTO) ends here."
+    ),
+    "help.checks": (
+        "One box for each check. **A red one** means that what was restored is not as it should be: the end of its "
+        "log says what differs. Trying again finds the same."
+    ),
+    "help.masked_checks": (
+        "Checks that need no real names. **A red one** means that what was restored is not as it should be; its "
+        "log says what differs."
+    ),
+    "help.mask": (
+        "**When it fails**, correct the columns in `recovery_test.mask`. Only data in the sandbox is changed."
+    ),
+    "help.other_sets": (
+        "Restores a set of the DR region in each test, and the oldest monthly set now and then. **When it fails**, "
+        "its log says which one can't be restored and why."
+    ),
+    "help.recovery_test.report": (
+        "Green only when everything passed. **When it is red**, open the report (the last line of the log): what "
+        "failed comes first."
+    ),
+    "help.stop_sandbox": (
+        "**When it fails**, a sandbox with personal data may be left on the worker: clear this task. The next test "
+        "removes leftovers, too."
+    ),
+    "log.fingerprint": ("Production: {tables} tables, {rows} rows at {place}, {seconds}"),
+    "log.not_restored": ("Skipped: the restore did not get to its end."),
+    "log.proof.passed": ("Proved: {size} restored in {seconds}. Report: {page}"),
+    "log.proof.failed": ("Not proved ({size}, restore {seconds}). Report: {page}"),
+    "error.not_proved": ("The recovery is not proved. See the report: {page}"),
     # the report of the recovery test
     "stage.start_sandbox": "Start the sandbox",
     "proof.title": "{site} recovery test {date}",
@@ -1536,6 +1660,8 @@ NOTICES: dict[str, str] = {
     ),
     # what the checks of a recovery test say
     "check.more": "그 밖에 {count}건이 더 있습니다.",
+    "check.set_failed": "{repository}의 {backup} 백업을 복원할 수 없습니다: {words}",
+    "check.set_restored": "{repository}의 {backup}: 테이블 {tables}개, {rows}행.",
     "check.error": "확인하지 못했습니다: {words}",
     "check.broke": "점검 자체가 실패했습니다: {place}에서 {kind}.",
     "check.records.same": (

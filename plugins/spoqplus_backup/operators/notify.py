@@ -1,6 +1,7 @@
 """The last task of a run: tells Slack how it ended, and keeps the run red when a part of it failed."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class NotifyOperator(SiteOperator):
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Tell first, then judge."""
-        states = _states(context)
+        states = task_states(context)
         report = _report(context, settings, states, succeeded=self.has_succeeded(states))
         sent = self.is_worth_telling(context, settings, report) and _tell(settings, self.message(context, report))
         if not report.succeeded:
@@ -259,10 +260,16 @@ class NotifyRetentionOperator(NotifyOperator):
         )
 
 
-def _states(context: "Context") -> Mapping[str, str | None]:
+def task_states(context: "Context") -> Mapping[str, str | None]:
+    """The states of the run's tasks, of mapped ones as `<task id>_<map index>`."""
     ti = context["ti"]
     states: Mapping[str, str | None] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
     return states
+
+
+def is_of(task_id: str, name: str) -> bool:
+    """Whether a state is that of a task, or of one that it was mapped to (`checks_3`)."""
+    return re.fullmatch(rf"{re.escape(name)}(_\d+)?", task_id) is not None
 
 
 def _report(
@@ -273,7 +280,9 @@ def _report(
     ti, run = context["ti"], context["dag_run"]
     base = (settings.airflow.url or conf.get("api", "base_url", fallback="http://localhost:8080")).rstrip("/")
     run_url = f"{base}/dags/{ti.dag_id}/runs/{quote(ti.run_id)}"
-    failed = [task_id for task_id, state in states.items() if state == "failed" and task_id != ti.task_id]
+    failed = [
+        _place(context, task_id) for task_id, state in states.items() if state == "failed" and task_id != ti.task_id
+    ]
     return RunReport(
         site=settings.site,
         language=settings.language,
@@ -284,26 +293,34 @@ def _report(
         failures=tuple(
             Failure(
                 task=task_id,
-                error=ti.xcom_pull(task_ids=task_id, key=ERROR_KEY) or text(settings.language, "error.unknown"),
-                log_url=f"{run_url}/tasks/{task_id}",
+                error=ti.xcom_pull(task_ids=task_id, key=ERROR_KEY, map_indexes=map_index)
+                or text(settings.language, "error.unknown"),
+                log_url=f"{run_url}/tasks/{task_id}" + ("" if map_index is None else f"/mapped/{map_index}"),
             )
-            for task_id in failed
+            for task_id, map_index in failed
         ),
     )
+
+
+def _place(context: "Context", name: str) -> tuple[str, int | None]:
+    """Task and map index of what `get_task_states` names; None for a task that is not mapped."""
+    known = context["dag"].task_dict
+    stem, _, number = name.rpartition("_")
+    return (name, None) if name in known or not number.isdigit() else (stem, int(number))
 
 
 def tell_put_back(context: "Context", settings: "Settings") -> None:
     """Tell Slack that a rebuild failed, and that a person has to say what becomes of it."""
     from spoqplus_backup.notifications.restore import put_back_message
 
-    _tell(settings, put_back_message(_report(context, settings, _states(context), succeeded=False)))
+    _tell(settings, put_back_message(_report(context, settings, task_states(context), succeeded=False)))
 
 
 def tell_retention_approval(context: "Context", settings: "Settings", repository: str, plan: "RepositoryPlan") -> None:
     """Tell Slack that a person has to say whether so much may be deleted."""
     from spoqplus_backup.notifications.retention import approval_message
 
-    report = _report(context, settings, _states(context), succeeded=True)
+    report = _report(context, settings, task_states(context), succeeded=True)
     gone = plan.deletions
     _tell(settings, approval_message(report, repository, len(gone), sum(item.bytes for item in gone), plan.share))
 
