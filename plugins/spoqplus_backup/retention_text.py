@@ -87,11 +87,11 @@ def _cell(value: str) -> str:
 
 
 def problems(settings: Settings, plan: RepositoryPlan) -> list[str]:
-    """What a person should look at: what can't be trusted, what is damaged."""
+    """What a person should look at: what can't be trusted, what is damaged, what a wrong clock made."""
     return [
         f"{item.name}: {_reason(settings, item)}"
         for item in plan.decisions
-        if item.keep and item.reason in ("untrusted", "damaged")
+        if item.keep and item.reason in ("untrusted", "damaged", "future")
     ]
 
 

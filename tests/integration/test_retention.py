@@ -170,6 +170,23 @@ def test_a_set_that_lost_an_object_takes_no_good_one_s_place(past: Past, where: 
     assert made.kept_sets == {*good, damaged}
 
 
+def test_a_set_of_a_wrong_clock_counts_for_nothing_and_stays(past: Past, where: str) -> None:
+    repository = past.repository(where)
+    names = [past.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
+    ahead = past.publish(repository, "daily", -DAY * 500)
+    past.age(repository, f"{ahead}/", DAY * 5)
+    late = past.publish(repository, "daily", DAY * 4000)
+    past.age(repository, f"{late}/", HOUR)
+
+    made = plan(past, where)
+    report = run(past, where)
+
+    assert made.newest == names[2]
+    assert reason(made, ahead) == (True, "future")
+    assert reason(made, late) == (True, "young")
+    assert report.sets == (names[0],)
+
+
 # ---- what nobody ended
 
 

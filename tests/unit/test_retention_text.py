@@ -89,12 +89,14 @@ def test_what_can_not_be_trusted_is_named(settings: Settings) -> None:
         decision("daily/1", keep=True, reason="untrusted", detail="not signed"),
         decision("daily/2", keep=True, reason="damaged", detail="database/000001"),
         decision("daily/3", keep=True, reason="daily"),
+        decision("daily/4", keep=True, reason="future", detail="2030-01-02 03:00 UTC"),
     )
     assert problems(settings, made) == [
         "daily/1: can't be read or trusted, so it is never deleted: not signed",
         "daily/2: damaged: it lacks database/000001",
+        "daily/4: a wrong clock dated it 2030-01-02 03:00 UTC: it counts for nothing and stays",
     ]
-    assert why_kept(made) == {"untrusted": 1, "damaged": 1, "daily": 1}
+    assert why_kept(made) == {"untrusted": 1, "damaged": 1, "daily": 1, "future": 1}
 
 
 def test_the_report_names_what_went_and_what_did_not(settings: Settings) -> None:

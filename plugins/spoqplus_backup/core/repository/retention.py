@@ -4,6 +4,9 @@ A set stays when a rule of `KeepSettings` keeps it (grandfather, father, son), w
 when one of the rules holds that no setting changes: the newest good ones, what is young, held, in use, locked by its
 bucket, or can't be judged. What is planned from what is left after a deletion deletes nothing.
 
+A set that a wrong clock dated into the future stays and counts for nothing: it is no newest set, takes no day's place,
+and no window is measured from it.
+
 Sets depend on others (`depends_on`: an incremental archive on its base), and binary logs lead on from full backups.
 Logs stay from the oldest full backup in the point-in-time window on; of a timeline only its oldest logs go, so that
 what stays has no hole, which the archive would fill up again from another repository.
@@ -34,8 +37,9 @@ CLOCKS_DIFFER = timedelta(hours=1)
 class _Kept:
     """The sets that stay, with the first reason that was found for each."""
 
-    def __init__(self, sets: Iterable[SetFacts]) -> None:
+    def __init__(self, sets: Iterable[SetFacts], now: datetime) -> None:
         self.sets = {item.name: item for item in sets}
+        self.counted = [item for item in self.sets.values() if not _is_ahead(item, now)]
         self.why: dict[str, tuple[Reason, str]] = {}
 
     def add(self, name: str, reason: Reason, detail: str = "") -> None:
@@ -53,7 +57,8 @@ class _Kept:
                     waiting.append(needed)
 
     def fulls(self) -> list[SetFacts]:
-        return [item for name, item in self.sets.items() if name in self.why and item.is_full]
+        """The full backups that count."""
+        return [item for item in self.counted if item.name in self.why and item.is_full]
 
 
 def plan_retention(
@@ -67,7 +72,7 @@ def plan_retention(
         limits: what holds whatever they say.
         now: for the age of things.
     """
-    kept = _Kept(facts.sets)
+    kept = _Kept(facts.sets, now)
     _always(kept, facts, limits, now)
     newest = _newest(kept)
     _rules(kept, keep)
@@ -90,7 +95,10 @@ def plan_retention(
 def _always(kept: _Kept, facts: RepositoryFacts, limits: RetentionSettings, now: datetime) -> None:
     """What no rule can delete."""
     young = now - timedelta(hours=limits.minimum_age_hours)
+    counted = {item.name for item in kept.counted}
     for item in facts.sets:
+        if item.is_trusted and item.name not in counted:
+            kept.add(item.name, "future", f"{item.dated_at:%Y-%m-%d %H:%M} UTC")
         if item.name in facts.holds:
             kept.add(item.name, "hold", facts.holds[item.name])
         if item.name in facts.leases:
@@ -99,13 +107,18 @@ def _always(kept: _Kept, facts: RepositoryFacts, limits: RetentionSettings, now:
             kept.add(item.name, "untrusted", item.problem)
         if item.locked_until is not None and item.locked_until > now:
             kept.add(item.name, "locked", day(item.locked_until))
-        if max(item.started_at, item.finished_at) > young:
+        if max(item.dated_at, item.stored_at or item.dated_at) > young:
             kept.add(item.name, "young")
+
+
+def _is_ahead(item: SetFacts, now: datetime) -> bool:
+    """Whether a wrong clock dated it: later than now, or than it was stored."""
+    return item.dated_at > min(now, item.stored_at or now) + CLOCKS_DIFFER
 
 
 def _newest(kept: _Kept) -> str | None:
     """The newest good set of each cadence, and the newest that holds a database; returns the last one's name."""
-    good = _newest_first(item for item in kept.sets.values() if item.is_good)
+    good = _newest_first(item for item in kept.counted if item.is_good)
     seen: set[str] = set()
     for item in good:
         if item.cadence not in seen:
@@ -120,7 +133,7 @@ def _newest(kept: _Kept) -> str | None:
 
 def _rules(kept: _Kept, keep: KeepSettings) -> None:
     """What the repository's settings keep, of all but incremental sets."""
-    trusted = [item for item in kept.sets.values() if item.is_trusted]
+    trusted = [item for item in kept.counted if item.is_trusted]
     latest = max((item.started_at for item in trusted), default=None)
     if latest is None:
         return
@@ -172,7 +185,7 @@ def _damaged_among_kept(kept: _Kept, items: Sequence[SetFacts], *, all_taken: bo
 def _bases_of_untrusted(kept: _Kept) -> None:
     """A set whose manifest can't be believed may stand on another: the newest before it of each cadence stays."""
     for doubtful in [item for item in kept.sets.values() if not item.is_trusted]:
-        for items in _by_cadence(kept.sets.values()).values():
+        for items in _by_cadence(kept.counted).values():
             before = next((item for item in _newest_first(items) if item.started_at < doubtful.started_at), None)
             if before is not None:
                 kept.add(before.name, "may_be_needed", doubtful.name)
@@ -183,7 +196,7 @@ def _horizon(kept: _Kept, facts: RepositoryFacts, keep: KeepSettings) -> SetFact
     fulls = kept.fulls()
     if not fulls:
         return None
-    latest = max(item.started_at for item in kept.sets.values())
+    latest = max(item.started_at for item in kept.counted)
     since = latest - timedelta(days=keep.point_in_time_days)
     good = [item for item in fulls if item.is_good]
     rollable = [item for item in fulls if item.started_at >= since or item.name in facts.leases]

@@ -16,6 +16,7 @@ _ANY_DAY = {"set": 1, INCREMENTAL: 8, "log": 200, "faces": 0}
 Kind = Literal["set", "unfinished", "log", "upload", "faces"]
 Reason = Literal[
     # why it stays
+    "future",
     "untrusted",
     "hold",
     "lease",
@@ -48,13 +49,17 @@ Reason = Literal[
 
 
 class SetFacts(Model):
-    """A published set. Sizes in bytes, times UTC; those of a set that can't be trusted are its name's."""
+    """A published set. Sizes in bytes, times UTC; those of a set that can't be trusted are its name's.
+
+    `stored_at` is when the repository got its manifest, by the repository's clock; None where that is not known.
+    """
 
     cadence: str
     id: str
     bytes: int
     started_at: datetime
     finished_at: datetime
+    stored_at: datetime | None = None
     has_database: bool = False
     problem: str | None = None
     """Why it can't be trusted; then nothing else in here is certain."""
@@ -69,6 +74,11 @@ class SetFacts(Model):
     def name(self) -> str:
         """`<cadence>/<id>`."""
         return f"{self.cadence}/{self.id}"
+
+    @property
+    def dated_at(self) -> datetime:
+        """The newest moment that it tells of itself."""
+        return max(self.started_at, self.finished_at)
 
     @property
     def is_trusted(self) -> bool:
@@ -185,6 +195,8 @@ class RepositoryPlan(Model):
     def _by_kind(self) -> dict[str, list[Decision]]:
         found: dict[str, list[Decision]] = defaultdict(list)
         for item in self.decisions:
+            if item.reason == "future":
+                continue
             incremental = item.kind == "set" and item.name.startswith(f"{INCREMENTAL}/")
             found[INCREMENTAL if incremental else item.kind].append(item)
         return found

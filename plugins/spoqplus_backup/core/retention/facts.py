@@ -216,6 +216,7 @@ def _set_facts(
 ) -> tuple[SetFacts, Manifest | None]:
     cadence, _, set_id = name.partition("/")
     size = sum(entry.bytes for entry in entries)
+    stored_at = next(entry.modified for entry in entries if entry.key == f"{name}/{MANIFEST}")
     try:
         manifest = catalog.load(SetRef(cadence, set_id))
     except IntegrityError as error:
@@ -228,6 +229,7 @@ def _set_facts(
             bytes=size,
             started_at=moment,
             finished_at=moment,
+            stored_at=stored_at,
             problem=str(error),
             depends_on=said.depends_on,
             logs=tuple(ref.key for ref in said.binlogs),
@@ -238,6 +240,7 @@ def _set_facts(
         bytes=size,
         started_at=manifest.started_at,
         finished_at=manifest.finished_at,
+        stored_at=stored_at,
         has_database=any(component.name == DATABASE for component in manifest.components),
         damaged=_damage(manifest, entries),
         depends_on=manifest.depends_on,

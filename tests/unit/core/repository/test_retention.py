@@ -239,6 +239,48 @@ def test_what_an_untrusted_set_may_stand_on_stays() -> None:
     assert why(made, base.name) == (True, "may_be_needed", doubtful.name)
 
 
+def test_a_set_of_a_wrong_clock_counts_for_nothing_stays_and_is_named() -> None:
+    sets = [backup("daily", DAY * days) for days in range(1, 6)]
+    ahead = backup("daily", -DAY * 400)
+    logs = [binlog(number, DAY * (50 - number)) for number in range(1, 50)]
+    logs.append(binlog(50, HOUR))
+    for keep in (KeepSettings(daily=3), KeepSettings(days=3), KeepSettings(daily=3, days=2, point_in_time_days=2)):
+        without = plan(keep, sets=sets, logs=logs)
+        made = plan(keep, sets=[*sets, ahead], logs=logs)
+        assert gone(made) == gone(without)
+        assert made.newest == sets[0].name
+        assert made.share == without.share
+        assert why(made, ahead.name) == (True, "future", f"{ahead.finished_at:%Y-%m-%d %H:%M} UTC")
+
+
+def test_a_set_that_was_stored_before_it_was_made_is_of_a_wrong_clock_for_ever() -> None:
+    ahead = backup("daily", DAY * 2, stored_at=NOW - DAY * 90)
+    sets = [backup("daily", DAY * days) for days in (1, 3, 4)]
+    made = plan(KeepSettings(daily=2), sets=[*sets, ahead])
+    assert why(made, ahead.name)[:2] == (True, "future")
+    assert gone(made) == [sets[2].name]
+
+
+def test_clocks_that_differ_a_little_are_no_wrong_clocks() -> None:
+    ahead = backup("daily", -HOUR * 0.7, stored_at=NOW - HOUR * 0.1)
+    made = plan(KeepSettings(daily=1), sets=[ahead, backup("daily", DAY * 3)])
+    assert made.newest == ahead.name
+
+
+def test_a_set_of_a_clock_that_was_late_is_as_young_as_when_it_was_stored() -> None:
+    late, new = backup("daily", DAY * 4000, stored_at=NOW - HOUR), backup("daily", DAY)
+    assert why(plan(KeepSettings(daily=1), sets=[late, new]), late.name)[:2] == (True, "young")
+    stored = late.model_copy(update={"stored_at": NOW - DAY * 2})
+    assert gone(plan(KeepSettings(daily=1), sets=[stored, new])) == [late.name]
+
+
+def test_what_a_set_of_a_wrong_clock_needs_stays() -> None:
+    base = backup("weekly", DAY * 90)
+    ahead = backup("daily", -DAY * 90, depends_on=(base.name,))
+    made = plan(KeepSettings(daily=1, weekly=1), sets=[base, backup("weekly", DAY), backup("daily", DAY), ahead])
+    assert why(made, base.name) == (True, "needed", ahead.name)
+
+
 def test_a_cadence_without_a_rule_stays() -> None:
     sets = [backup("yearly", DAY * days) for days in (900, 500)]
     assert gone(plan(sets=[*sets, backup("daily", DAY)])) == []
@@ -301,6 +343,7 @@ def test_a_window_that_was_set_too_short_needs_a_person() -> None:
 
 CADENCES = ("daily", "weekly", "monthly", "safety", "incremental", "yearly")
 MOMENTS = st.integers(0, 24 * 80).map(lambda hours: HOUR * hours)
+AGES = st.one_of(MOMENTS, MOMENTS, MOMENTS, st.integers(-24 * 800, 0).map(lambda hours: HOUR * hours))
 
 
 @st.composite
@@ -319,7 +362,7 @@ def histories(draw: st.DrawFn) -> RepositoryFacts:
         for timeline in range(draw(st.integers(0, 2)))
         for number in range(1, draw(st.integers(1, 6)))
     ]
-    for age in sorted(draw(st.lists(MOMENTS, max_size=14)), reverse=True):
+    for age in sorted(draw(st.lists(AGES, max_size=14)), reverse=True):
         cadence = draw(st.sampled_from(CADENCES))
         doubtful = draw(st.integers(0, 9)) == 0
         older = [name for name in sets if sets[name].started_at < NOW - age]
@@ -329,6 +372,7 @@ def histories(draw: st.DrawFn) -> RepositoryFacts:
             age,
             bytes=draw(st.integers(0, 1000)),
             finished_at=NOW - age + HOUR * draw(st.integers(0, 9)),
+            stored_at=draw(st.one_of(st.none(), st.just(NOW - age + HOUR * 9), MOMENTS.map(lambda age: NOW - age))),
             has_database=cadence != "incremental" and draw(st.booleans()),
             problem="forged" if doubtful else None,
             damaged=None if doubtful else draw(st.sampled_from([None] * 5 + ["database/000001"])),
@@ -384,6 +428,10 @@ def after(facts: RepositoryFacts, made: RepositoryPlan) -> RepositoryFacts:
     )
 
 
+def is_ahead(item: SetFacts) -> bool:
+    return item.dated_at > min(NOW, item.stored_at or NOW) + CLOCKS_DIFFER
+
+
 def newest(items: Sequence[SetFacts]) -> str | None:
     return max(items, key=lambda item: (item.started_at, item.id, item.cadence)).name if items else None
 
@@ -393,8 +441,7 @@ def newest(items: Sequence[SetFacts]) -> str | None:
 def test_the_nevers_hold(facts: RepositoryFacts, keep: KeepSettings, limits: RetentionSettings) -> None:
     made = plan_retention(facts, keep, limits, NOW)
     went = {item.name for item in made.deletions}
-    sets = {item.name: item for item in facts.sets}
-    good = [item for item in facts.sets if item.is_good]
+    good = [item for item in facts.sets if item.is_good and not is_ahead(item)]
 
     for cadence in CADENCES:
         assert newest([item for item in good if item.cadence == cadence]) not in went
@@ -405,20 +452,35 @@ def test_the_nevers_hold(facts: RepositoryFacts, keep: KeepSettings, limits: Ret
             assert not went & set(item.logs)
             continue
         assert item.is_trusted
-        assert NOW - max(item.started_at, item.finished_at) >= timedelta(hours=limits.minimum_age_hours)
+        assert not is_ahead(item)
+        assert NOW - max(item.dated_at, item.stored_at or item.dated_at) >= timedelta(hours=limits.minimum_age_hours)
         assert item.name not in facts.holds
         assert item.name not in facts.leases
         assert item.locked_until is None or item.locked_until <= NOW
         assert item.cadence != "yearly"
-    window = max((item.started_at for item in sets.values()), default=NOW) - DAY * keep.point_in_time_days
-    rollable = [item for item in sets.values() if item.is_full and item.name not in went and item.started_at >= window]
+    counted = [item for item in facts.sets if not is_ahead(item)]
+    window = max((item.started_at for item in counted), default=NOW) - DAY * keep.point_in_time_days
+    rollable = [item for item in counted if item.is_full and item.name not in went and item.started_at >= window]
     for log in facts.logs:
         if log.key in went:
             assert log.problem is None
             assert log.locked_until is None or log.locked_until <= NOW
             assert NOW - log.at >= timedelta(hours=limits.minimum_age_hours)
             assert all(log.at < item.started_at for item in rollable)
-            assert any(item.is_full for item in sets.values() if item.name not in went)
+            assert any(item.is_full for item in counted if item.name not in went)
+
+
+@settings(max_examples=100, deadline=None)
+@given(facts=histories(), keep=POLICIES, limits=LIMITED)
+def test_a_wrong_clock_changes_nothing_for_what_it_does_not_need(
+    facts: RepositoryFacts, keep: KeepSettings, limits: RetentionSettings
+) -> None:
+    plain = tuple(item.model_copy(update={"depends_on": (), "logs": ()}) for item in facts.sets if item.is_trusted)
+    with_it = facts.model_copy(update={"sets": plain})
+    without = facts.model_copy(update={"sets": tuple(item for item in plain if not is_ahead(item))})
+    made, expected = (plan_retention(given, keep, limits, NOW) for given in (with_it, without))
+    assert made.deletions == expected.deletions
+    assert made.newest == expected.newest
 
 
 @settings(max_examples=150, deadline=None)
@@ -481,6 +543,6 @@ def test_time_alone_deletes_no_set_that_a_rule_keeps(
     plain = plain.model_copy(
         update={"sets": tuple(item.model_copy(update={"locked_until": None}) for item in plain.sets)}
     )
-    later = NOW + DAY * 400
+    later = NOW + DAY * 1200  # no clock is ahead of that
     first = plan_retention(plain, keep, limits, later)
     assert plan_retention(after(plain, first), keep, limits, later + HOUR * hours).deletions == ()
