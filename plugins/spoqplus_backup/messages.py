@@ -554,6 +554,9 @@ KOREAN: dict[str, str] = {
     "retention.title": "{site} 보관 기간 정리 계획: {repository}",
     "retention.counts": "지울 것 {delete}개({size}), 남길 것 {keep}개. 지울 비율 {share}(승인 없이 {maximum}까지).",
     "retention.needs_approval": "승인 없이 지울 수 있는 것보다 많습니다: 사람이 승인해야 합니다.",
+    "retention.nothing_good": (
+        "복구할 수 있는 백업이 하나도 없습니다. 로그와 백업을 지우지 않습니다: 바로 전체 백업을 실행하세요."
+    ),
     "retention.delete": "지울 것",
     "retention.keep": "남길 것",
     "retention.column.what": "무엇",
@@ -1162,6 +1165,9 @@ ENGLISH: dict[str, str] = {
     "retention.title": "{site} retention of {repository}",
     "retention.counts": "{delete} to delete ({size}), {keep} to keep. That is {share} ({maximum} without approval).",
     "retention.needs_approval": "More than may be deleted without approval: a person has to agree.",
+    "retention.nothing_good": (
+        "No backup here could be restored, so no log and no set goes: make a full backup now."
+    ),
     "retention.delete": "To delete",
     "retention.keep": "To keep",
     "retention.column.what": "What",

@@ -35,6 +35,8 @@ def plan_markdown(settings: Settings, repository: str, plan: RepositoryPlan, mos
         maximum=f"{plan.maximum_share:.0%}",
     )
     parts = [f"### {text(language, 'retention.title', site=settings.site, repository=repository)}", counts]
+    if plan.nothing_good:
+        parts.append(f"**{text(language, 'retention.nothing_good')}**")
     if plan.needs_approval:
         parts.append(f"**{text(language, 'retention.needs_approval')}**")
     for keep in (False, True):
@@ -88,7 +90,8 @@ def _cell(value: str) -> str:
 
 def problems(settings: Settings, plan: RepositoryPlan) -> list[str]:
     """What a person should look at: what can't be trusted, what is damaged, what a wrong clock made."""
-    return [
+    nothing = [text(settings.language, "retention.nothing_good")] if plan.nothing_good else []
+    return nothing + [
         f"{item.name}: {_reason(settings, item)}"
         for item in plan.decisions
         if item.keep and item.reason in ("untrusted", "damaged", "future")

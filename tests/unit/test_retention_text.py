@@ -90,13 +90,21 @@ def test_what_can_not_be_trusted_is_named(settings: Settings) -> None:
         decision("daily/2", keep=True, reason="damaged", detail="database/000001"),
         decision("daily/3", keep=True, reason="daily"),
         decision("daily/4", keep=True, reason="future", detail="2030-01-02 03:00 UTC"),
-    )
+    ).model_copy(update={"newest": "daily/3"})
     assert problems(settings, made) == [
         "daily/1: can't be read or trusted, so it is never deleted: not signed",
         "daily/2: damaged: it lacks database/000001",
         "daily/4: a wrong clock dated it 2030-01-02 03:00 UTC: it counts for nothing and stays",
     ]
     assert why_kept(made) == {"untrusted": 1, "damaged": 1, "daily": 1, "future": 1}
+
+
+def test_that_nothing_could_be_restored_is_said_first(settings: Settings) -> None:
+    made = plan(decision("daily/1", keep=True, reason="damaged", detail="database/000001"))
+    said = "No backup here could be restored, so no log and no set goes: make a full backup now."
+    assert f"**{said}**" in plan_markdown(settings, "s3", made)
+    assert problems(settings, made)[0] == said
+    assert said not in plan_markdown(settings, "s3", made.model_copy(update={"newest": "daily/2"}))
 
 
 def test_the_report_names_what_went_and_what_did_not(settings: Settings) -> None:

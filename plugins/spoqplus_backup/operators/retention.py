@@ -93,6 +93,7 @@ def _summary(settings: "Settings", plan: "RepositoryPlan") -> dict[str, Any]:
         "keep": len(plan.decisions) - len(gone),
         "why_kept": why_kept(plan),
         "newest": plan.newest,
+        "nothing_good": plan.nothing_good,
         "share": round(plan.share, 3),
         "needs_approval": plan.needs_approval,
         "problems": problems(settings, plan)[:20],

@@ -7,6 +7,9 @@ bucket, or can't be judged. What is planned from what is left after a deletion d
 A set that a wrong clock dated into the future stays and counts for nothing: it is no newest set, takes no day's place,
 and no window is measured from it.
 
+Rules count backups, never days up to today, and windows are measured from the newest good full backup: while backups
+fail, nothing goes, whatever else is still made. Without a good full backup no log and no incremental set goes.
+
 Sets depend on others (`depends_on`: an incremental archive on its base), and binary logs lead on from full backups.
 Logs stay from the oldest full backup in the point-in-time window on; of a timeline only its oldest logs go, so that
 what stays has no hole, which the archive would fill up again from another repository.
@@ -14,7 +17,7 @@ what stays has no hole, which the archive would fill up again from another repos
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 
 from spoqplus_backup.core.repository.catalog import INCREMENTAL, SAFETY
 from spoqplus_backup.core.repository.retention_model import (
@@ -32,6 +35,8 @@ from spoqplus_backup.core.settings import KeepSettings, RetentionSettings
 # A log is archived after it was closed, so one that was archived before a full backup began is behind it. Two hosts may
 # do the two, and their clocks differ.
 CLOCKS_DIFFER = timedelta(hours=1)
+
+_EVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
 class _Kept:
@@ -56,9 +61,10 @@ class _Kept:
                     self.add(needed, "needed", item.name)
                     waiting.append(needed)
 
-    def fulls(self) -> list[SetFacts]:
-        """The full backups that count."""
-        return [item for item in self.counted if item.name in self.why and item.is_full]
+    @property
+    def good_fulls(self) -> list[SetFacts]:
+        """The full backups that can be restored, newest first."""
+        return _newest_first(item for item in self.counted if item.is_full and item.is_good)
 
 
 def plan_retention(
@@ -134,9 +140,7 @@ def _newest(kept: _Kept) -> str | None:
 def _rules(kept: _Kept, keep: KeepSettings) -> None:
     """What the repository's settings keep, of all but incremental sets."""
     trusted = [item for item in kept.counted if item.is_trusted]
-    latest = max((item.started_at for item in trusted), default=None)
-    if latest is None:
-        return
+    fulls = kept.good_fulls
     counted: dict[str, tuple[Reason, int, Callable[[str], str]]] = {
         "daily": ("daily", keep.daily, _day_of),
         "weekly": ("weekly", keep.weekly, _week_of),
@@ -144,19 +148,35 @@ def _rules(kept: _Kept, keep: KeepSettings) -> None:
     }
     for cadence, items in _by_cadence(trusted).items():
         if cadence == SAFETY:
-            _within(kept, items, latest - timedelta(days=keep.safety_days), "safety", keep.safety_days)
+            since = fulls[0].started_at - timedelta(days=keep.safety_days) if fulls else _EVER
+            _since(kept, items, since, "safety", keep.safety_days)
         elif cadence in counted:
             reason, count, period = counted[cadence]
-            taken = _of_each(kept, items, reason, count, period)
+            all_taken = _of_each(kept, items, reason, count, period) == count
             if keep.days is not None:
-                _within(kept, items, latest - timedelta(days=keep.days), "days", keep.days)
-            _damaged_among_kept(kept, items, all_taken=taken == count)
+                since = _first_of_days(fulls, keep.days)
+                _since(kept, items, since, "days", keep.days)
+                all_taken = all_taken and since != _EVER
+            _damaged_among_kept(kept, items, all_taken=all_taken)
         elif cadence != INCREMENTAL:
             for item in items:
                 kept.add(item.name, "no_rule", cadence)
 
 
-def _within(kept: _Kept, items: Iterable[SetFacts], since: datetime, reason: Reason, days: int) -> None:
+def _first_of_days(fulls: Sequence[SetFacts], days: int) -> datetime:
+    """The beginning of the oldest good full backup of the newest days that have one; of all time when these are fewer.
+
+    Days are those of the sets' names: the site's.
+    """
+    oldest: dict[str, datetime] = {}
+    for item in fulls:  # newest first
+        if _day_of(item.id) not in oldest and len(oldest) == days:
+            return min(oldest.values())
+        oldest[_day_of(item.id)] = item.started_at
+    return _EVER
+
+
+def _since(kept: _Kept, items: Iterable[SetFacts], since: datetime, reason: Reason, days: int) -> None:
     for item in items:
         if item.started_at >= since:
             kept.add(item.name, reason, str(days))
@@ -192,16 +212,13 @@ def _bases_of_untrusted(kept: _Kept) -> None:
 
 
 def _horizon(kept: _Kept, facts: RepositoryFacts, keep: KeepSettings) -> SetFacts | None:
-    """The oldest full backup from which logs lead to every later moment; None when there is no full backup."""
-    fulls = kept.fulls()
-    if not fulls:
+    """The oldest full backup from which logs lead to every later moment; None when there is no good one."""
+    if not (good := kept.good_fulls):
         return None
-    latest = max(item.started_at for item in kept.counted)
-    since = latest - timedelta(days=keep.point_in_time_days)
-    good = [item for item in fulls if item.is_good]
+    since = good[0].started_at - timedelta(days=keep.point_in_time_days)
+    fulls = [item for item in kept.counted if item.name in kept.why and item.is_full]
     rollable = [item for item in fulls if item.started_at >= since or item.name in facts.leases]
-    rollable += _newest_first(good)[:1]
-    return min(rollable or fulls, key=lambda item: item.started_at)
+    return min(rollable, key=lambda item: item.started_at)
 
 
 def _incrementals(kept: _Kept, horizon: SetFacts | None) -> None:

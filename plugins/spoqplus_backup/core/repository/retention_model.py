@@ -176,6 +176,11 @@ class RepositoryPlan(Model):
         return tuple(decision for decision in self.decisions if not decision.keep)
 
     @property
+    def nothing_good(self) -> bool:
+        """Whether there is something, but no backup that could be restored."""
+        return self.newest is None and any(item.kind in ("set", "log") for item in self.decisions)
+
+    @property
     def kept_sets(self) -> frozenset[str]:
         """The names of the sets that stay."""
         return frozenset(item.name for item in self.decisions if item.keep and item.kind == "set")

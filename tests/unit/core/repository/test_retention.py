@@ -78,12 +78,45 @@ def test_s3_keeps_thirty_daily_twelve_weekly_twelve_monthly() -> None:
     assert kept["daily"] == sorted(item.id for item in sets if item.cadence == "daily")[-30:]
 
 
-def test_a_disk_keeps_seven_days_before_its_newest_set() -> None:
+def test_a_disk_keeps_every_set_of_the_last_seven_days_that_have_a_good_backup() -> None:
     daily = [backup("daily", DAY * days) for days in range(1, 20)]
+    noon = [backup("daily", DAY * days - HOUR * 9) for days in (3, 7, 8)]
+    weekly = [backup("weekly", DAY * days - HOUR) for days in (2, 9)]
 
-    made = plan(LOCAL, sets=daily)
+    made = plan(LOCAL, sets=[*daily, *noon, *weekly])
 
-    assert sorted(made.kept_sets) == sorted(item.name for item in daily[:8])
+    assert sorted(made.kept_sets) == sorted(item.name for item in (*daily[:7], *noon[:2], weekly[0]))
+
+
+def test_a_day_without_a_good_full_backup_is_not_counted() -> None:
+    daily = [backup("daily", DAY * days, damaged="x" if days in (2, 4) else None) for days in range(1, 12)]
+    faces = backup("daily", DAY * 0.5, has_database=False)
+    made = plan(KeepSettings(days=3), sets=[*daily, faces])
+    assert sorted(made.kept_sets) == sorted(item.name for item in (*daily[:5], faces))
+
+
+def test_while_full_backups_fail_nothing_goes_though_logs_and_incremental_sets_are_made() -> None:
+    full = [backup("daily", DAY * days) for days in range(61, 68)]
+    safety = [backup("safety", DAY * days) for days in (70, 80)]
+    incremental = [backup("incremental", HOUR * 6 * number, depends_on=(full[0].name,)) for number in range(1, 240)]
+    failed = [backup("daily", DAY * days, damaged="database/000001") for days in range(2, 9)]
+    logs = [binlog(number, DAY * (60 - number)) for number in range(1, 60)]
+    for keep in (LOCAL, S3):
+        assert gone(plan(keep, sets=[*full, *safety, *incremental, *failed], logs=logs)) == []
+
+
+def test_without_a_good_full_backup_no_set_and_no_log_goes_and_the_plan_says_so() -> None:
+    damaged = [backup("daily", DAY * days, damaged="database/000001") for days in range(20, 60)]
+    doubtful = [backup("weekly", DAY * days, problem="forged") for days in (100, 200)]
+    safety, incremental = backup("safety", DAY * 90), backup("incremental", DAY * 80)
+    logs = [binlog(number, DAY * (300 - number)) for number in range(1, 200)]
+    for keep in (LOCAL, S3):
+        made = plan(keep, sets=[*damaged, *doubtful], logs=logs)
+        assert (made.deletions, made.nothing_good) == ((), True)
+        made = plan(keep, sets=[*damaged, *doubtful, safety, incremental], logs=logs)
+        assert (made.deletions, made.nothing_good) == ((), False)
+    assert plan(logs=logs).nothing_good
+    assert not plan().nothing_good
 
 
 def test_when_backups_stop_nothing_goes_however_long() -> None:
@@ -458,16 +491,32 @@ def test_the_nevers_hold(facts: RepositoryFacts, keep: KeepSettings, limits: Ret
         assert item.name not in facts.leases
         assert item.locked_until is None or item.locked_until <= NOW
         assert item.cadence != "yearly"
+    fulls = [item for item in good if item.is_full]
+    if not fulls:
+        assert not any(item.kind == "log" or item.name.startswith("incremental/") for item in made.deletions)
+    if keep.days is not None:
+        newest_days = sorted({item.id[:8] for item in fulls})[-keep.days :]
+        assert not any(item.name in went for item in good if item.is_full and item.id[:8] in newest_days)
+        assert len(newest_days) == keep.days or all(
+            item.cadence in ("safety", "incremental") for item in good if item.name in went
+        )
+    latest = max((item.started_at for item in fulls), default=NOW)
     counted = [item for item in facts.sets if not is_ahead(item)]
-    window = max((item.started_at for item in counted), default=NOW) - DAY * keep.point_in_time_days
-    rollable = [item for item in counted if item.is_full and item.name not in went and item.started_at >= window]
+    rollable = [
+        item
+        for item in counted
+        if item.is_full and item.name not in went and item.started_at >= latest - DAY * keep.point_in_time_days
+    ]
     for log in facts.logs:
         if log.key in went:
             assert log.problem is None
             assert log.locked_until is None or log.locked_until <= NOW
             assert NOW - log.at >= timedelta(hours=limits.minimum_age_hours)
             assert all(log.at < item.started_at for item in rollable)
-            assert any(item.is_full for item in counted if item.name not in went)
+            assert any(item.name not in went for item in fulls)
+    if made.nothing_good:
+        assert newest(good) is None
+        assert not any(item.kind in ("set", "log") for item in made.deletions)
 
 
 @settings(max_examples=100, deadline=None)
@@ -532,6 +581,32 @@ def test_everything_has_one_decision_and_timelines_have_no_hole(
         own = [item for item in facts.logs if item.key.startswith(server)]
         if own:
             assert max(own, key=lambda item: (item.timeline, item.number)).key in kept
+
+
+@settings(max_examples=100, deadline=None)
+@given(facts=histories(), keep=POLICIES, limits=LIMITED, days=st.lists(st.integers(1, 400), max_size=12))
+def test_an_outage_deletes_nothing(
+    facts: RepositoryFacts, keep: KeepSettings, limits: RetentionSettings, days: list[int]
+) -> None:
+    """Full backups are missing or damaged, everything else goes on: what was kept before the outage stays."""
+    plain = facts.model_copy(update={"holds": {}, "leases": {}})
+    before = NOW + DAY * 1200
+    kept = after(plain, plan_retention(plain, keep, limits, before))
+    made_since = [
+        backup(cadence, DAY * -(1200 + day), damaged="database/000001" if cadence == "daily" else None)
+        for day in days
+        for cadence in ("daily", "incremental", "safety")
+    ]
+    logs = [
+        binlog(100 + number, DAY * -(1200 + day), "binlog/1/20260101_000000") for number, day in enumerate(sorted(days))
+    ]
+    later = kept.model_copy(update={"sets": (*kept.sets, *made_since), "logs": (*kept.logs, *logs)})
+    reasons = {item.name: item.reason for item in plan_retention(kept, keep, limits, before).decisions}
+    made = plan_retention(later, keep, limits, before + DAY * 500)
+    # a newer safety backup may take the place of one that stayed as the newest alone
+    assert not {item.name for item in kept.sets if item.is_good and reasons[item.name] != "newest"} & {
+        item.name for item in made.deletions
+    }
 
 
 @settings(max_examples=80, deadline=None)
