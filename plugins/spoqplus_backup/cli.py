@@ -609,7 +609,7 @@ def release_set(options: argparse.Namespace) -> int:
     """Release a hold, with the credentials that may delete."""
     settings, connections = _settings(options), EnvironmentConnections()
     removers = [open_remover(settings, item.name, connections) for item in settings.repositories]
-    if not any(is_held(remover, options.backup) for remover in removers):
+    if not is_held(removers, options.backup):
         raise PermanentError(f"{options.backup} is not held: see `spoqplus-backup holds`.")
     release(removers, options.backup)
     print(f"{options.backup} is no longer held.")

@@ -557,6 +557,7 @@ KOREAN: dict[str, str] = {
     "retention.nothing_good": (
         "복구할 수 있는 백업이 하나도 없습니다. 로그와 백업을 지우지 않습니다: 바로 전체 백업을 실행하세요."
     ),
+    "retention.unread": "{repository}에 접속할 수 없어 그곳에만 적힌 보존 지정은 알 수 없습니다.",
     "retention.delete": "지울 것",
     "retention.keep": "남길 것",
     "retention.column.what": "무엇",
@@ -1165,9 +1166,8 @@ ENGLISH: dict[str, str] = {
     "retention.title": "{site} retention of {repository}",
     "retention.counts": "{delete} to delete ({size}), {keep} to keep. That is {share} ({maximum} without approval).",
     "retention.needs_approval": "More than may be deleted without approval: a person has to agree.",
-    "retention.nothing_good": (
-        "No backup here could be restored, so no log and no set goes: make a full backup now."
-    ),
+    "retention.nothing_good": ("No backup here could be restored, so no log and no set goes: make a full backup now."),
+    "retention.unread": "{repository} can't be reached: holds that only it has are not known.",
     "retention.delete": "To delete",
     "retention.keep": "To keep",
     "retention.column.what": "What",

@@ -90,8 +90,9 @@ def _cell(value: str) -> str:
 
 def problems(settings: Settings, plan: RepositoryPlan) -> list[str]:
     """What a person should look at: what can't be trusted, what is damaged, what a wrong clock made."""
-    nothing = [text(settings.language, "retention.nothing_good")] if plan.nothing_good else []
-    return nothing + [
+    found = [text(settings.language, "retention.nothing_good")] if plan.nothing_good else []
+    found += [text(settings.language, "retention.unread", repository=name) for name in plan.unread]
+    return found + [
         f"{item.name}: {_reason(settings, item)}"
         for item in plan.decisions
         if item.keep and item.reason in ("untrusted", "damaged", "future")

@@ -170,6 +170,44 @@ def test_a_set_that_lost_an_object_takes_no_good_one_s_place(past: Past, where: 
     assert made.kept_sets == {*good, damaged}
 
 
+@pytest.mark.parametrize("spoil", ["gone", "damaged", "untrusted"])
+def test_a_set_whose_base_can_not_be_restored_takes_no_good_one_s_place(past: Past, where: str, spoil: str) -> None:
+    repository = past.repository(where)
+    good = [past.publish(repository, "daily", DAY * days) for days in (6, 5)]
+    base = past.publish(repository, "weekly", DAY * 4)
+    on_it = [past.publish(repository, "daily", DAY * days, depends_on=(base,)) for days in (3, 2)]
+    key = f"{base}/{MANIFEST}"
+    if spoil == "gone":
+        repository.delete(key)
+    elif spoil == "damaged":
+        repository.put_bytes(f"{base}/database/000001.sql.zst.age", b"short")
+    else:
+        repository.put_bytes(key, repository.read(key).replace(b"10.11", b"10.12"))
+
+    made = plan(past, where)
+
+    assert [reason(made, name) for name in on_it] == [(True, "damaged")] * 2
+    assert made.newest == good[1]
+    assert made.kept_sets >= {*good, *on_it}
+
+
+@pytest.mark.parametrize("spoil", ["gone", "short"])
+def test_an_incremental_set_that_lost_a_log_is_no_good_one(past: Past, where: str, spoil: str) -> None:
+    repository = past.repository(where)
+    past.publish(repository, "daily", DAY * 2)
+    logs = [past.log(repository, number, DAY * (4 - number)) for number in (1, 2, 3)]
+    sets = [past.publish(repository, "incremental", DAY * (4 - n), binlogs=(logs[n - 1],)) for n in (1, 2, 3)]
+    if spoil == "gone":
+        repository.delete(f"{logs[2].key}.zst.age")
+    else:
+        repository.put_bytes(f"{logs[2].key}.zst.age", b"lo")
+
+    made = plan(past, where)
+
+    assert reason(made, sets[1]) == (True, "newest")
+    assert reason(made, sets[2])[0]
+
+
 def test_a_set_of_a_wrong_clock_counts_for_nothing_and_stays(past: Past, where: str) -> None:
     repository = past.repository(where)
     names = [past.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
@@ -366,6 +404,44 @@ def test_a_hold_keeps_a_set_in_every_repository_until_it_is_released(past: Past)
     holds.release(repositories, name)
     for where in ("local", "s3"):
         assert run(past, where, "spoqplus_retention/later").sets == (name,)
+
+
+def test_a_hold_that_only_one_repository_has_holds_in_all(past: Past, where: str) -> None:
+    other = {"local": "s3", "s3": "local"}[where]
+    repository = past.repository(where)
+    names = [past.publish(repository, "daily", DAY * days) for days in (9, 8, 3, 2)]
+    made = plan(past, where)
+    past.publish(past.repository(other), "daily", DAY)
+    holder = past.repository(other)
+    holder.put_bytes(f"{names[0]}/{MANIFEST}", b"{}")  # a hold is only stored where some repository has the set
+    holds.hold(past.settings, [holder], names[0], "audit", "kim")
+    holder.delete(f"{names[0]}/{MANIFEST}")
+
+    assert reason(plan(past, where), names[0]) == (True, "hold")
+    assert carry_out(past.settings, past.connections, where, made, RUN).sets == (names[1],)
+
+
+def test_a_hold_in_another_repository_is_seen_in_the_last_moment(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    repositories = [past.repository(name) for name in ("local", "s3")]
+    name = [past.publish(repositories[0], "daily", DAY * days) for days in (9, 3, 2)][0]
+    real = leases.take
+
+    def take(*args: Any, **kwargs: Any) -> leases.Lease:
+        holds.hold(past.settings, repositories, name, "audit", "kim")
+        repositories[0].delete(f"holds/{name}.json")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(deleting.leases, "take", take)
+    assert run(past, "local").spared == (f"{name}: hold",)
+
+
+def test_a_repository_that_does_not_tell_its_holds_is_named_and_holds_up_no_other(past: Past, endpoint: str) -> None:
+    name = [past.publish(past.repository(), "daily", DAY * days) for days in (9, 3, 2)][0]
+    with s3.faulty(endpoint) as faults:
+        faults.always = 503
+        past.connections = FixedConnections(s3.record(faults.endpoint))
+        assert plan(past, "local").unread == ("s3",)
+        assert run(past, "local").sets == (name,)
 
 
 def test_a_hold_that_somebody_else_signed_holds_all_the_same(past: Past, where: str) -> None:
@@ -659,6 +735,7 @@ def test_every_version_goes_from_a_bucket_that_keeps_them(past: Past, endpoint: 
         repository = site.repository("s3")
         names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
         repository.put_bytes(f"{names[0]}/{MANIFEST}", repository.read(f"{names[0]}/{MANIFEST}"))  # as a retry does
+        site.age(repository, f"{names[0]}/", DAY * 9)
         repository.delete(f"{names[0]}/database/000001.sql.zst.age")  # as somebody did by hand
 
         report = run(site, "s3")

@@ -104,6 +104,8 @@ def test_that_nothing_could_be_restored_is_said_first(settings: Settings) -> Non
     said = "No backup here could be restored, so no log and no set goes: make a full backup now."
     assert f"**{said}**" in plan_markdown(settings, "s3", made)
     assert problems(settings, made)[0] == said
+    unread = made.model_copy(update={"unread": ("dr",)})
+    assert problems(settings, unread)[1] == "dr can't be reached: holds that only it has are not known."
     assert said not in plan_markdown(settings, "s3", made.model_copy(update={"newest": "daily/2"}))
 
 

@@ -110,6 +110,11 @@ def open_remover(settings: Settings, name: str, connections: Connections) -> Rem
     return S3Remover(repository.name, lambda: connections.s3_client(connection), url.netloc, url.path)
 
 
+def open_others(settings: Settings, name: str, connections: Connections) -> list[Remover]:
+    """All repositories of the site but one, with the credentials that may delete."""
+    return [open_remover(settings, item.name, connections) for item in settings.repositories if item.name != name]
+
+
 def _deleting(repository: RepositorySettings) -> str:
     return repository.delete_connection or str(repository.connection)
 

@@ -87,7 +87,7 @@ class SetFacts(Model):
 
     @property
     def is_good(self) -> bool:
-        """Whether it can be restored, as far as a listing tells."""
+        """Whether it can be restored, as far as listings tell: all of it, and of what it stands on."""
         return self.is_trusted and self.damaged is None
 
     @property
@@ -162,13 +162,15 @@ class Decision(Model):
 class RepositoryPlan(Model):
     """What goes from a repository and what stays, each with its reason.
 
-    `newest` is the newest good set with a database, or the newest good one where there is none with it.
+    `newest` is the newest good set with a database, or the newest good one where there is none with it. `unread` are
+    other repositories of the site that did not tell what they hold.
     """
 
     made_at: datetime
     newest: str | None = None
     decisions: tuple[Decision, ...]
     maximum_share: float
+    unread: tuple[str, ...] = ()
 
     @property
     def deletions(self) -> tuple[Decision, ...]:

@@ -19,7 +19,7 @@ from spoqplus_backup.core.progress import Progress, human_bytes
 from spoqplus_backup.core.repository import leases
 from spoqplus_backup.core.repository.binlogs import SIDECAR, log_number
 from spoqplus_backup.core.repository.holds import is_held
-from spoqplus_backup.core.repository.removal import BrokenUpload, Entry, Removed, Remover, open_remover
+from spoqplus_backup.core.repository.removal import BrokenUpload, Entry, Removed, Remover, open_others, open_remover
 from spoqplus_backup.core.repository.retention import plan_retention
 from spoqplus_backup.core.repository.retention_model import Decision, Kind, RepositoryFacts, RepositoryPlan
 from spoqplus_backup.core.retention.faces import FACES, garbage
@@ -93,6 +93,7 @@ class _Run:
 
     def __init__(self, remover: Remover, run_id: str) -> None:
         self.remover = remover
+        self.holders = [remover]  # what they hold stays
         self.run_id = run_id
         self.gone: dict[Kind, list[str]] = {"set": [], "unfinished": [], "log": [], "upload": [], "faces": []}
         self.faces = 0
@@ -202,7 +203,7 @@ def carry_out(
     run = _Run(open_remover(settings, name, connections), run_id)
     earlier = reported(settings, run_id, name)
     try:
-        _carry_out(settings, run, plan)
+        _carry_out(settings, run, open_others(settings, name, connections), plan)
     finally:
         report = run.report().after(earlier)
         write_json(_done(settings, run_id, name), report)
@@ -212,10 +213,11 @@ def carry_out(
     return report
 
 
-def _carry_out(settings: Settings, run: _Run, plan: RepositoryPlan) -> None:
+def _carry_out(settings: Settings, run: _Run, others: Iterable[Remover], plan: RepositoryPlan) -> None:
     drop_abandoned(settings, datetime.now(timezone.utc) - timedelta(hours=settings.retention.unfinished_hours))
     now = datetime.now(timezone.utc)
-    fresh, gathered = decide(settings, run.remover, now)
+    fresh, gathered = decide(settings, run.remover, others, now)
+    run.holders = [run.remover, *gathered.others]
     todo = _still(plan, fresh)
     dependents = _dependents(gathered.facts)
     run.each("set", _newest_first(todo), lambda name: _delete_set(run, name, dependents))
@@ -318,7 +320,7 @@ def _alone(run: _Run, name: str) -> Iterator[None]:
         users = leases.in_use(leases.leases_of(run.remover, name), datetime.now(timezone.utc))
         if name in users:
             raise _Sparing(users[name])
-        if is_held(run.remover, name):
+        if is_held(run.holders, name):
             raise _Sparing("hold")
         yield
     finally:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import IntegrityError, PermanentError
 from spoqplus_backup.core.repository.binlogs import ROOT as BINLOG
-from spoqplus_backup.core.repository.removal import Entry, Remover, open_remover
+from spoqplus_backup.core.repository.removal import Entry, Remover, open_others, open_remover
 from spoqplus_backup.core.repository.retention import plan_retention
 from spoqplus_backup.core.repository.retention_model import Decision, RepositoryPlan
 from spoqplus_backup.core.retention.faces import FACES, garbage
@@ -32,24 +33,25 @@ def plan_repository(settings: Settings, connections: Connections, name: str, run
         BackupError: the repository can't be reached or read in full: nothing is decided then.
     """
     remover = open_remover(settings, name, connections)
-    plan, _ = decide(settings, remover, datetime.now(timezone.utc))
+    plan, _ = decide(settings, remover, open_others(settings, name, connections), datetime.now(timezone.utc))
     write_json(_plan_file(settings, run_id, name), plan)
     return plan
 
 
-def decide(settings: Settings, remover: Remover, now: datetime) -> tuple[RepositoryPlan, Gathered]:
+def decide(
+    settings: Settings, remover: Remover, others: Iterable[Remover], now: datetime
+) -> tuple[RepositoryPlan, Gathered]:
     """What goes from a repository by what is in it now, and what was found.
 
     What would go is looked at more closely, and then decided about again: that can only keep more.
     """
-    gathered = gather(settings, remover, now)
+    gathered = gather(settings, remover, others, now)
     keep = settings.repository(remover.name).keep
-    first = plan_retention(gathered.facts, keep, settings.retention, now)
-    candidates = [decision.name for decision in first.deletions]
-    if not candidates:
-        return _with_faces(settings, remover, gathered, first, now), gathered
-    gathered.facts = judge(settings, remover, gathered, candidates)
     plan = plan_retention(gathered.facts, keep, settings.retention, now)
+    if candidates := [decision.name for decision in plan.deletions]:
+        gathered.facts = judge(settings, remover, gathered, candidates)
+        plan = plan_retention(gathered.facts, keep, settings.retention, now)
+    plan = plan.model_copy(update={"unread": tuple(gathered.unread)})
     return _with_faces(settings, remover, gathered, plan, now), gathered
 
 

@@ -584,6 +584,29 @@ def test_everything_has_one_decision_and_timelines_have_no_hole(
 
 
 @settings(max_examples=100, deadline=None)
+@given(facts=histories(), data=st.data(), limits=LIMITED)
+def test_the_newest_good_set_anywhere_loses_no_copy_in_any_repository(
+    facts: RepositoryFacts, data: st.DataObject, limits: RetentionSettings
+) -> None:
+    """Each repository has some of the sets, each of them good or not, and a policy of its own."""
+    site = []
+    for _ in range(data.draw(st.integers(1, 3))):
+        there = [item for item in facts.sets if data.draw(st.booleans())]
+        spoilt = [data.draw(st.sampled_from([None] * 3 + ["database/000001"])) for _ in there]
+        copies = tuple(
+            item.model_copy(update={"damaged": item.damaged or lacking})
+            for item, lacking in zip(there, spoilt, strict=True)
+        )
+        site.append(facts.model_copy(update={"sets": copies}))
+    good = [item for each in site for item in each.sets if item.is_good and not is_ahead(item)]
+    named = {newest(good), newest([item for item in good if item.is_full])}
+    for each in site:
+        made = plan_retention(each, data.draw(POLICIES), limits, NOW)
+        good_here = {item.name for item in each.sets if item.is_good and not is_ahead(item)}
+        assert not named & good_here & {item.name for item in made.deletions}
+
+
+@settings(max_examples=100, deadline=None)
 @given(facts=histories(), keep=POLICIES, limits=LIMITED, days=st.lists(st.integers(1, 400), max_size=12))
 def test_an_outage_deletes_nothing(
     facts: RepositoryFacts, keep: KeepSettings, limits: RetentionSettings, days: list[int]
