@@ -11,7 +11,8 @@ from spoqplus_backup.core.retention.deleting import RetentionReport
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.messages import text
 
-MOST_ROWS = 60  # in the UI; the log has all
+MOST_ROWS = 60  # in the UI and in XCom; the log has all
+MOST_CHARACTERS = 300  # of a reason there
 
 
 def plan_markdown(settings: Settings, repository: str, plan: RepositoryPlan, most_rows: int | None = None) -> str:
@@ -85,6 +86,7 @@ def _reason(settings: Settings, item: Decision) -> str:
 
 
 def _cell(value: str) -> str:
+    value = value if len(value) <= MOST_CHARACTERS else value[: MOST_CHARACTERS - 1] + "…"
     return value.replace("|", "\\|").replace("\n", " ")
 
 
@@ -110,9 +112,9 @@ def report_line(settings: Settings, report: RetentionReport) -> str:
         settings.language,
         "retention.report",
         repository=report.repository,
-        sets=len(report.sets),
+        sets=report.count("sets"),
         logs=f"{report.logs:,}",
-        unfinished=len(report.unfinished),
+        unfinished=report.count("unfinished"),
         uploads=report.uploads,
         faces=f"{report.faces:,}",
         size=human_bytes(report.bytes),
@@ -126,4 +128,6 @@ def report_markdown(settings: Settings, reports: Iterable[RetentionReport]) -> s
         lines.append(f"- {report_line(settings, report)}")
         lines += [f"  - `{name}`" for name in (*report.sets, *report.unfinished)]
         lines += [f"  - ⚠️ {words}" for words in (*report.refused, *report.spared)]
+        if left := sum(report.left_out.values()):
+            lines.append(f"  - {text(settings.language, 'slack.more', count=left)}")
     return "\n".join(lines)

@@ -15,12 +15,14 @@ from spoqplus_backup.core.manifest import MANIFEST
 from spoqplus_backup.core.repository import holds, leases
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog
+from spoqplus_backup.core.repository.details import DetailsCache, SetDetails
 from spoqplus_backup.core.repository.removal import Entry, LocalRemover, Removed, open_remover
 from spoqplus_backup.core.repository.retention_model import RepositoryPlan
 from spoqplus_backup.core.repository.s3_removal import S3Remover
+from spoqplus_backup.core.repository.survey import Copy
 from spoqplus_backup.core.retention import deleting
 from spoqplus_backup.core.retention.deleting import RetentionReport, carry_out
-from spoqplus_backup.core.retention.planning import load_plan, plan_repository
+from spoqplus_backup.core.retention.planning import load_plan, plan_repository, run_directory
 from spoqplus_backup.core.staging import Staging
 from support import s3
 from support.connections import FixedConnections
@@ -327,6 +329,49 @@ def test_a_file_of_a_broken_write_goes_after_two_days(past: Past) -> None:
         os.utime(partial, (moment, moment))
         run(past, "local", f"spoqplus_retention/{left}")
         assert partial.exists() == left
+
+
+def test_what_failed_runs_kept_goes_with_a_later_run(past: Past) -> None:
+    past.publish(past.repository(), "daily", DAY)
+    ages = {"old": HOUR * 49, "new": HOUR * 47, "own": HOUR * 49}
+    folders = {name: run_directory(past.settings, name) for name in ages}
+    for name in ages:
+        plan(past, "local", name)
+    for name, age in ages.items():
+        age_folder(folders[name], age)
+
+    plan(past, "local", "own")
+
+    assert {name: folder.exists() for name, folder in folders.items()} == {"old": False, "new": True, "own": True}
+
+
+def test_the_plan_of_a_run_that_may_still_be_approved_stays(past: Past) -> None:
+    plan(past, "local", "old")
+    folder = run_directory(past.settings, "old")
+    age_folder(folder, HOUR * 49)
+    limits = past.settings.retention.model_copy(update={"approval_hours": 72})
+    plan_repository(past.settings.model_copy(update={"retention": limits}), past.connections, "local", "new")
+    assert folder.exists()
+
+
+def test_what_a_list_remembers_of_deleted_sets_is_forgotten(past: Past, where: str) -> None:
+    repository = past.repository(where)
+    names = [past.publish(repository, "daily", DAY * days) for days in (9, 8, 3, 2)]
+    copy = Copy(repository=where, medium="disk", offsite=False, bytes=1, tag="t")
+    at = now()
+    details = SetDetails(
+        sha256="0" * 64, started_at=at, finished_at=at, stored_bytes=1, raw_bytes=1, server="s", contents=()
+    )
+    cache = DetailsCache.of(past.settings)
+    for url, name in [(repository.url, name) for name in names] + [("s3://elsewhere", names[0])]:
+        cache.put(url, name, copy, details)
+    repository.delete(f"{names[1]}/{MANIFEST}")  # by somebody's hand
+
+    assert run(past, where).sets == (names[0],)
+
+    assert [cache.get(repository.url, name, copy) for name in names] == [None, None, details, details]
+    assert cache.get("s3://elsewhere", names[0], copy) == details
+    cache.close()
 
 
 # ---- face images

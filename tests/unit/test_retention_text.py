@@ -125,3 +125,19 @@ def test_the_report_names_what_went_and_what_did_not(settings: Settings) -> None
         "  - ⚠️ daily/2 is refused",
         "  - ⚠️ daily/3: hold",
     ]
+    many = report.model_copy(update={"sets": tuple(f"daily/{number}" for number in range(10))}).shortened(2, 4)
+    assert report_markdown(settings, [many]).splitlines() == [
+        "- s3: deleted 10 sets, 1,200 logs, 0 unfinished sets, 0 broken uploads, 0 face images; 3.0 GiB freed",
+        "  - `dail`",
+        "  - `dail`",
+        "  - ⚠️ dail",
+        "  - ⚠️ dail",
+        "  - and 8 more",
+    ]
+
+
+def test_a_reason_in_the_table_is_one_short_line(settings: Settings) -> None:
+    made = plan(decision("daily/1", keep=True, reason="hold", detail="because\n" * 100))
+    (row,) = [line for line in plan_markdown(settings, "s3", made).splitlines() if line.startswith("| `")]
+    assert row.endswith("… |")
+    assert len(row) < 400

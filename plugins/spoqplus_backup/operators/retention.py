@@ -83,20 +83,22 @@ class PlanRetentionOperator(RepositoryOperator, SkipMixin):
 
 
 def _summary(settings: "Settings", plan: "RepositoryPlan") -> dict[str, Any]:
-    from spoqplus_backup.retention_text import problems, why_kept
+    from spoqplus_backup.retention_text import MOST_CHARACTERS, MOST_ROWS, problems, why_kept
 
     gone = plan.deletions
+    sets = [item.name for item in gone if item.kind == "set"]
     return {
         "delete": len(gone),
         "bytes": sum(item.bytes for item in gone),
-        "sets": [item.name for item in gone if item.kind == "set"],
+        "sets": len(sets),
+        "first_sets": sets[:MOST_ROWS],
         "keep": len(plan.decisions) - len(gone),
         "why_kept": why_kept(plan),
         "newest": plan.newest,
         "nothing_good": plan.nothing_good,
         "share": round(plan.share, 3),
         "needs_approval": plan.needs_approval,
-        "problems": problems(settings, plan)[:20],
+        "problems": [words[:MOST_CHARACTERS] for words in problems(settings, plan)[:20]],
     }
 
 
@@ -118,7 +120,7 @@ class DeleteOperator(RepositoryOperator):
         """Delete."""
         from spoqplus_backup.core.retention.deleting import carry_out
         from spoqplus_backup.core.retention.planning import load_plan
-        from spoqplus_backup.retention_text import report_markdown
+        from spoqplus_backup.retention_text import MOST_CHARACTERS, MOST_ROWS, report_markdown
 
         run = run_name(context)
         plan = load_plan(settings, run, self.repository)
@@ -126,7 +128,9 @@ class DeleteOperator(RepositoryOperator):
             self.check_approved(context, settings, plan.made_at)
         report = carry_out(settings, connections, self.repository, plan, run)
         log.info("%s", report_markdown(settings, [report]))
-        context["ti"].xcom_push(key="return_value", value=report.model_dump(mode="json"))
+        context["ti"].xcom_push(
+            key="return_value", value=report.shortened(MOST_ROWS, MOST_CHARACTERS).model_dump(mode="json")
+        )
         if report.refused:
             raise PermanentError(
                 text(

@@ -1,5 +1,6 @@
 """What a retention skips, what it looks at before it deletes, and when it is red."""
 
+import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,32 @@ def test_much_needs_the_approval_of_this_very_plan(deletion: Any, run: Any) -> N
     assert deletion(plan) == [plan]
 
 
+def test_of_a_large_plan_and_report_xcom_has_the_first_and_the_log_all(
+    deletion: Any, run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = planned(delete=400, keep=400)
+    held = {"reason": "hold", "detail": "because " * 200}
+    decisions = [item.model_copy(update=held) if item.keep else item for item in plan.decisions]
+    untrusted = [item.model_copy(update={"reason": "untrusted"}) for item in decisions[-30:]]
+    plan = plan.model_copy(update={"decisions": (*decisions[:-30], *untrusted), "maximum_share": 1})
+    monkeypatch.setattr("spoqplus_backup.core.retention.planning.plan_repository", lambda *_: plan)
+    monkeypatch.setattr(PlanRetentionOperator, "skip", lambda *_: None)
+    run.task_id = "local.plan"
+    operator = PlanRetentionOperator(task_id="local.plan", **IDS, delete_task_id="local.delete")
+    with caplog.at_level("INFO"):
+        operator.execute(run.context | {"params": {}})
+    names = tuple(f"daily/{number}" for number in range(500))
+    words = tuple(f"{name}: " + "x" * 1000 for name in names)
+    with caplog.at_level("INFO"), pytest.raises(AirflowFailException, match="refused to delete 500 things"):
+        deletion(plan, GONE.model_copy(update={"sets": names, "spared": words, "refused": words}))
+
+    assert max(len(json.dumps(value)) for value in run.xcoms.values()) < 64 << 10
+    assert run.xcoms["local.plan", "return_value"]["sets"] == 400
+    assert run.xcoms["local.delete", "return_value"]["left_out"] == dict.fromkeys(("sets", "refused", "spared"), 440)
+    assert all(f"`{item.name}`" in caplog.text for item in plan.decisions)
+    assert all(f"`{name}`" in caplog.text for name in names)
+
+
 def test_what_was_refused_makes_it_red_and_is_still_reported(deletion: Any, run: Any) -> None:
     refused = GONE.model_copy(update={"refused": ("s3://bucket/x is refused (AccessDenied)", "another")})
     with pytest.raises(AirflowFailException, match=r"refused to delete 2 things.*x is refused \(AccessDenied\)"):
@@ -168,6 +195,16 @@ def test_it_tells_what_went(run: Any, slack: SlackSink) -> None:
     assert "local: deleted 1 sets, 0 logs" in said
     assert "5.0 GiB freed" in said
     assert "`daily/20250101_030000`" in said
+
+
+def test_it_tells_some_of_much_and_how_much_more(run: Any, slack: SlackSink) -> None:
+    names = tuple(f"daily/{number}" for number in range(500))
+    many = GONE.model_copy(update={"sets": names, "refused": names})
+    notify(run, many.shortened(60, 300)).execute(run.context)
+    said = words(slack.messages[-1])
+    assert "local: deleted 500 sets" in said
+    assert "and 488 more" in said
+    assert "and 492 more" in said
 
 
 def test_of_a_run_that_deleted_nothing_there_is_nothing_to_tell(run: Any, slack: SlackSink) -> None:

@@ -17,7 +17,7 @@ from spoqplus_backup.core.repository.retention import plan_retention
 from spoqplus_backup.core.repository.retention_model import Decision, RepositoryPlan
 from spoqplus_backup.core.retention.faces import FACES, garbage
 from spoqplus_backup.core.retention.facts import Gathered, gather, judge
-from spoqplus_backup.core.retention.work import anything_under_way
+from spoqplus_backup.core.retention.work import anything_under_way, is_fresh
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import read_json, write_json
 
@@ -32,8 +32,10 @@ def plan_repository(settings: Settings, connections: Connections, name: str, run
     Raises:
         BackupError: the repository can't be reached or read in full: nothing is decided then.
     """
+    now = datetime.now(timezone.utc)
+    _drop_old_runs(settings, run_id, now)
     remover = open_remover(settings, name, connections)
-    plan, _ = decide(settings, remover, open_others(settings, name, connections), datetime.now(timezone.utc))
+    plan, _ = decide(settings, remover, open_others(settings, name, connections), now)
     write_json(_plan_file(settings, run_id, name), plan)
     return plan
 
@@ -137,6 +139,17 @@ def load_plan(settings: Settings, run_id: str, name: str) -> RepositoryPlan:
 def forget_run(settings: Settings, run_id: str) -> None:
     """Remove what a run kept, when it is reported."""
     shutil.rmtree(run_directory(settings, run_id), ignore_errors=True)
+
+
+def _drop_old_runs(settings: Settings, run_id: str, now: datetime) -> None:
+    """Remove what failed runs kept: nobody clears their tasks any more. One may still wait for its approval."""
+    limits = settings.retention
+    since = now - timedelta(hours=max(limits.unfinished_hours, limits.approval_hours))
+    own = run_directory(settings, run_id)
+    for path in sorted(own.parent.glob("*")):
+        if path != own and not is_fresh(path, since):
+            log.info("What is left of an older run is removed: %s", path)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _plan_file(settings: Settings, run_id: str, name: str) -> Path:
