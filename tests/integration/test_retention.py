@@ -1,10 +1,9 @@
 """Retention of real repositories: a folder, moto's S3, a bucket with versions, one with object lock."""
 
-import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -628,10 +627,15 @@ def test_an_interrupted_deletion_leaves_no_half_set_and_the_next_try_goes_on(
     names = [past.publish(repository, "daily", DAY * days) for days in (9, 8, 3, 2)]
     made = plan(past, where)
 
-    def remove_below(self: Any, prefix: str) -> Removed:
+    remover = LocalRemover if where == "local" else S3Remover
+    real = remover.remove
+
+    def remove(self: Any, entries: list[Entry]) -> Removed:
+        if entries[0].key.endswith(MANIFEST):
+            return real(self, entries)
         raise Killed  # the manifest is gone, the rest is not
 
-    monkeypatch.setattr(LocalRemover if where == "local" else S3Remover, "remove_below", remove_below)
+    monkeypatch.setattr(remover, "remove", remove)
     with pytest.raises(Killed):
         carry_out(past.settings, past.connections, where, made, RUN)
     assert sets(past, repository) == [names[0], *names[2:]]
@@ -704,6 +708,89 @@ def test_a_listing_that_breaks_off_decides_nothing(tmp_path: Path, endpoint: str
             plan(past, "s3")
 
 
+class SmallPages(FixedConnections):
+    """Connections to a server whose listings come two keys at a time."""
+
+    def s3_client(self, connection_id: str) -> Any:
+        client = super().s3_client(connection_id)
+        for listing in ("ListObjectsV2", "ListObjectVersions"):
+            client.meta.events.register(
+                f"provide-client-params.s3.{listing}", lambda params, **_: params | {"MaxKeys": 2}
+            )
+        return client
+
+
+@pytest.fixture(params=["plain", "versioned"])
+def paged(request: pytest.FixtureRequest, tmp_path: Path, endpoint: str) -> Iterator[tuple[Past, s3.Faults, list[str]]]:
+    """Two sets to delete and two to keep, behind a proxy, in a bucket whose listings have many pages."""
+    with s3.faulty(endpoint) as faults:
+        site = make(tmp_path, faults.endpoint)
+        site.connections = SmallPages(s3.record(faults.endpoint))
+        if request.param == "versioned":
+            bucket = tmp_path.name.replace("_", "-").lower()
+            site, _ = own_bucket(site, endpoint, bucket)
+        names = [site.publish(site.repository("s3"), "daily", DAY * days) for days in (9, 8, 3, 2)]
+        yield site, faults, names
+
+
+PAGE_TWO = {"plan": "continuation-token", "plain": "continuation-token", "versioned": "key-marker"}
+
+
+def stored(past: Past) -> list[str]:
+    return [key for key in past.repository("s3").list() if not key.startswith("leases/")]
+
+
+def test_a_second_page_that_does_not_come_at_once_is_asked_for_again(paged: tuple[Past, s3.Faults, list[str]]) -> None:
+    past, faults, names = paged
+    expected = plan(past, "s3")
+    faults.part, faults.statuses = PAGE_TWO["plan"], [503]
+
+    made = plan(past, "s3")
+    assert faults.statuses == []
+    assert [item.name for item in made.deletions] == [item.name for item in expected.deletions] == names[1::-1]
+    faults.statuses = [503]
+    assert sorted(carry_out(past.settings, past.connections, "s3", made, RUN).sets) == names[:2]
+    assert faults.statuses == []
+
+
+def test_a_listing_without_its_second_page_deletes_nothing(paged: tuple[Past, s3.Faults, list[str]]) -> None:
+    past, faults, names = paged
+    there, made = stored(past), plan(past, "s3")
+    faults.part, faults.always = PAGE_TWO["plan"], 503
+
+    with pytest.raises(BackupError, match="503"):
+        plan(past, "s3")
+    with pytest.raises(BackupError, match="503"):
+        carry_out(past.settings, past.connections, "s3", made, RUN)
+
+    faults.always = None
+    assert stored(past) == there
+    assert sorted(carry_out(past.settings, past.connections, "s3", made, RUN).sets) == names[:2]
+
+
+def test_a_set_whose_listing_breaks_off_while_it_is_deleted_stays_whole(
+    paged: tuple[Past, s3.Faults, list[str]], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past, faults, names = paged
+    there, made = stored(past), plan(past, "s3")
+    faults.part = PAGE_TWO[request.node.callspec.params["paged"]]
+    real = leases.take
+
+    def take(*args: Any, **kwargs: Any) -> leases.Lease:
+        faults.always = 503  # everything is decided
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(deleting.leases, "take", take)
+    with pytest.raises(BackupError, match="503"):
+        carry_out(past.settings, past.connections, "s3", made, RUN)
+
+    monkeypatch.undo()
+    faults.always = None
+    assert stored(past) == there
+    assert sorted(carry_out(past.settings, past.connections, "s3", made, RUN).sets) == names[:2]
+    assert sets(past, past.repository("s3")) == names[2:]
+
+
 def test_what_the_repository_refuses_is_said_and_the_rest_goes(
     past: Past, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -746,8 +833,7 @@ def test_a_folder_that_is_read_only_is_said(past: Past, monkeypatch: pytest.Monk
 # ---- buckets that keep more than they show
 
 
-@contextlib.contextmanager
-def own_bucket(past: Past, endpoint: str, name: str, *, lock_days: int | None = None) -> Iterator[tuple[Past, Any]]:
+def own_bucket(past: Past, endpoint: str, name: str, *, lock_days: int | None = None) -> tuple[Past, Any]:
     """A bucket with versions, or with object lock by default, as the repository s3."""
     client = s3.s3_client(s3.record(endpoint))
     client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=lock_days is not None)
@@ -767,7 +853,7 @@ def own_bucket(past: Past, endpoint: str, name: str, *, lock_days: int | None = 
         }
     )
     changed._source = settings.source
-    yield Past(changed, past.connections, past.keys, past.folder), client
+    return Past(changed, past.connections, past.keys, past.folder), client
 
 
 def versions(client: Any, name: str, prefix: str) -> list[str]:
@@ -776,50 +862,51 @@ def versions(client: Any, name: str, prefix: str) -> list[str]:
 
 
 def test_every_version_goes_from_a_bucket_that_keeps_them(past: Past, endpoint: str) -> None:
-    with own_bucket(past, endpoint, "versioned") as (site, client):
-        repository = site.repository("s3")
-        names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
-        repository.put_bytes(f"{names[0]}/{MANIFEST}", repository.read(f"{names[0]}/{MANIFEST}"))  # as a retry does
-        site.age(repository, f"{names[0]}/", DAY * 9)
-        repository.delete(f"{names[0]}/database/000001.sql.zst.age")  # as somebody did by hand
+    site, client = own_bucket(past, endpoint, "versioned")
+    repository = site.repository("s3")
+    names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
+    repository.put_bytes(f"{names[0]}/{MANIFEST}", repository.read(f"{names[0]}/{MANIFEST}"))  # as a retry does
+    site.age(repository, f"{names[0]}/", DAY * 9)
+    repository.delete(f"{names[0]}/database/000001.sql.zst.age")  # as somebody did by hand
 
-        report = run(site, "s3")
+    report = run(site, "s3")
 
-        assert report.sets == (names[0],)
-        assert versions(client, "versioned", names[0]) == []
-        assert len(versions(client, "versioned", names[1])) == 4
+    assert report.sets == (names[0],)
+    assert versions(client, "versioned", names[0]) == []
+    assert len(versions(client, "versioned", names[1])) == 4
 
 
 def test_what_a_bucket_locks_stays_whole_and_the_plan_says_until_when(past: Past, endpoint: str) -> None:
-    with own_bucket(past, endpoint, "locked", lock_days=30) as (site, client):
-        repository = site.repository("s3")
-        names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
-        unfinished = site.unfinished(repository, "daily", DAY * 5)
+    site, client = own_bucket(past, endpoint, "locked", lock_days=30)
+    repository = site.repository("s3")
+    first = now().date()
+    names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
+    unfinished = site.unfinished(repository, "daily", DAY * 5)
 
-        made = plan(site, "s3")
-        report = run(site, "s3")
+    made = plan(site, "s3")
+    report = run(site, "s3")
 
-        assert reason(made, names[0]) == (True, "locked")
-        until = next(item.detail for item in made.decisions if item.name == names[0])
-        assert datetime.strptime(until, "%Y-%m-%d").date() - now().date() == timedelta(days=30)  # noqa: DTZ007
-        assert made.deletions == ()
-        assert report.deleted == 0
-        assert report.refused == ()
-        assert sets(site, repository) == names
-        assert versions(client, "locked", unfinished)
+    assert reason(made, names[0]) == (True, "locked")
+    until = next(item.detail for item in made.decisions if item.name == names[0])
+    assert first <= date.fromisoformat(until) - timedelta(days=30) <= now().date()
+    assert made.deletions == ()
+    assert report.deleted == 0
+    assert report.refused == ()
+    assert sets(site, repository) == names
+    assert versions(client, "locked", unfinished)
 
 
 def test_a_lock_that_nobody_knew_of_refuses_and_the_set_stays_whole(past: Past, endpoint: str) -> None:
-    with own_bucket(past, endpoint, "surprise", lock_days=30) as (site, _):
-        repository = site.repository("s3")
-        names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
-        remover = open_remover(site.settings, "s3", site.connections)
+    site, _ = own_bucket(past, endpoint, "surprise", lock_days=30)
+    repository = site.repository("s3")
+    names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
+    remover = open_remover(site.settings, "s3", site.connections)
 
-        refused = remover.remove(list(remover.entries(f"{names[0]}/{MANIFEST}"))).refused
+    refused = remover.remove(list(remover.entries(f"{names[0]}/{MANIFEST}"))).refused
 
-        assert {key for key, _ in refused} == {f"{names[0]}/{MANIFEST}", f"{names[0]}/{MANIFEST}.sig"}
-        assert "AccessDenied" in refused[0][1]
-        assert sets(site, repository) == names
+    assert {key for key, _ in refused} == {f"{names[0]}/{MANIFEST}", f"{names[0]}/{MANIFEST}.sig"}
+    assert "AccessDenied" in refused[0][1]
+    assert sets(site, repository) == names
 
 
 # ---- credentials

@@ -311,14 +311,22 @@ def _rest_of_sets(plan: RepositoryPlan, fresh: RepositoryPlan, todo: Iterable[De
 
 
 def _delete_set(run: _Run, name: str, dependents: Mapping[str, Sequence[str]]) -> bool:
-    """The manifest first: refused, the set stays whole. So does a set that another stands on which was not deleted."""
+    """The manifest first: refused, the set stays whole. So does a set that another stands on which was not deleted, and
+    one that can't be listed to its end.
+    """
     if left := [item for item in dependents.get(name, ()) if item not in run.gone["set"]]:
         raise _Sparing(f"{left[0]} stands on it")
     with _alone(run, name):
-        manifest = f"{name}/{MANIFEST}"
-        if not run.remove([entry for entry in run.remover.entries(manifest) if entry.key == manifest]):
+        if not _remove_first(run, f"{name}/{MANIFEST}", run.remover.everything(f"{name}/")):
             return False
-        run.remove_below(f"{name}/")
+    return True
+
+
+def _remove_first(run: _Run, key: str, entries: Sequence[Entry]) -> bool:
+    """Remove one object, and when it went the others; whether it did."""
+    if not run.remove([entry for entry in entries if entry.key == key]):
+        return False
+    run.remove([entry for entry in entries if entry.key != key])
     return True
 
 
@@ -365,8 +373,7 @@ def _delete_logs(run: _Run, todo: Iterable[Decision]) -> None:
 
 
 def _delete_log(run: _Run, key: str) -> bool:
-    sidecar = [entry for entry in run.remover.entries(key + SIDECAR) if entry.key == key + SIDECAR]
-    return run.remove(sidecar) and run.remove_below(f"{key}.")
+    return _remove_first(run, key + SIDECAR, run.remover.everything(f"{key}."))
 
 
 def _uploads(todo: Iterable[Decision]) -> list[str]:
