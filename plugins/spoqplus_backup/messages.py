@@ -325,6 +325,10 @@ KOREAN: dict[str, str] = {
     "plan.files.deleted": "백업 전에 지워져 복원하지 않는 것 {count}개: {names}",
     # the log
     "log.stage": "{stage} {component}: 파트 {parts}개, {sizes}, {seconds}, {rate}/s",
+    "log.asked_already": (
+        "{run} 실행이 이미 이 저장소의 삭제 승인을 기다리거나 지우는 중이므로 다시 묻지 않습니다. 다른 저장소는 "
+        "계속합니다."
+    ),
     "log.dry_run": "계획만 세우는 실행이므로 여기서 끝납니다.",
     "log.nothing_overwritten": "복원이 덮어쓸 것이 없어 안전 백업이 필요하지 않습니다.",
     "log.no_target": "복원할 시점을 주지 않았으므로 적용할 바이너리 로그가 없습니다.",
@@ -934,6 +938,10 @@ ENGLISH: dict[str, str] = {
     ),
     "plan.files.deleted": "Deleted before the backup was made, and not restored: {count}: {names}",
     "log.stage": "{stage} {component}: {parts} parts, {sizes}, {seconds}, {rate}/s",
+    "log.asked_already": (
+        "The run {run} has asked about this repository and is under way: nobody is asked again. The other "
+        "repositories go on."
+    ),
     "log.dry_run": "This run was to plan only: it ends here.",
     "log.nothing_overwritten": "The restore overwrites nothing: there is no need of a safety backup.",
     "log.no_target": "No point in time was asked for: there is no binary log to apply.",

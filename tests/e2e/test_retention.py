@@ -51,6 +51,14 @@ def test_a_little_goes_by_itself_and_much_when_a_person_approved(world: World, p
     assert f"| `{old[0]}` |" in world.airflow.log(RETENTION, run, "local.plan")
     assert local.stat(f"{old[0]}/manifest.json") is not None
 
+    left = past.unfinished(bucket, "weekly", DAY * 5)
+    later = world.airflow.trigger(RETENTION)
+    assert world.airflow.wait(RETENTION, later) == "success", "a run that waits holds up no other"
+    states = world.airflow.task_states(RETENTION, later)
+    assert [states[f"local.{step}"] for step in ("approve", "delete")] == ["skipped"] * 2
+    assert f"{RETENTION}/{run}" in world.airflow.log(RETENTION, later, "local.plan")
+    assert list(bucket.list(f"{left}/")) == []
+
     world.airflow.answer(RETENTION, run, "local.approve", "Approve")
     assert world.airflow.wait(RETENTION, run) == "success", world.airflow.task_states(RETENTION, run)
 

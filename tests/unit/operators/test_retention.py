@@ -25,7 +25,7 @@ TASKS = {"plan_task_ids": {"local": "local.plan"}, "delete_task_ids": {"local": 
 GONE = RetentionReport(
     repository="local", url="file:///backup", sets=("daily/20250101_030000",), objects=9, bytes=5 << 30
 )
-SUMMARY = {"newest": "daily/20260102_030000", "problems": []}
+SUMMARY = {"newest": "daily/20260102_030000", "problems": [], "asked_by": None}
 
 
 def planned(delete: int, keep: int) -> RepositoryPlan:
@@ -76,7 +76,7 @@ def answered(run: Any, option: str = "Approve", after: timedelta = timedelta(min
 
 
 @pytest.mark.parametrize(
-    ("dry_run", "needs_approval", "skipped"),
+    ("plans_only", "needs_approval", "skipped"),
     [
         (False, False, {"local.approve"}),
         (False, True, set()),
@@ -84,9 +84,73 @@ def answered(run: Any, option: str = "Approve", after: timedelta = timedelta(min
         (True, True, {"local.approve", "local.delete"}),
     ],
 )
-def test_what_a_run_skips(dry_run: bool, needs_approval: bool, skipped: set[str]) -> None:
+def test_what_a_run_skips(plans_only: bool, needs_approval: bool, skipped: set[str]) -> None:
     plan = PlanRetentionOperator(task_id="local.plan", **IDS, delete_task_id="local.delete")
-    assert plan.unneeded(dry_run=dry_run, needs_approval=needs_approval) == skipped
+    assert plan.unneeded(plans_only=plans_only, needs_approval=needs_approval) == skipped
+
+
+@pytest.fixture
+def planning(tmp_path: Path, site_file: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Plans to delete much from the repository, in a run of a name; what Slack is told, and what is skipped."""
+    site_file.write_text(site_file.read_text() + f"staging: {{directory: {tmp_path}/staging}}\n")
+    sites.cache_clear()
+    told: list[str] = []
+    skipped: list[set[str]] = []
+
+    def execute(run_id: str, *, dry_run: bool = False) -> tuple[bool, set[str]]:
+        told.clear()
+        skipped.clear()
+        monkeypatch.setattr("spoqplus_backup.core.retention.planning.plan_repository", lambda *_: planned(5, 5))
+        monkeypatch.setattr("spoqplus_backup.operators.notify.tell_retention_approval", lambda *_: told.append("asked"))
+        operator = PlanRetentionOperator(task_id="local.plan", **IDS, delete_task_id="local.delete")
+        real = operator.unneeded
+
+        def unneeded(**kwargs: bool) -> set[str]:
+            skipped.append(real(**kwargs))
+            return set()  # there is no Airflow that could skip
+
+        monkeypatch.setattr(operator, "unneeded", unneeded)
+        monkeypatch.setattr(operator, "skip", lambda *_: None)
+        run.run_id = run_id
+        operator.execute(run.context | {"params": {"dry_run": dry_run}})
+        return bool(told), skipped[0]
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("approve", "delete", "asked"),
+    [
+        ("awaiting_input", None, False),
+        (None, None, False),
+        ("success", "running", False),
+        ("success", "up_for_retry", False),
+        ("success", "success", True),
+        ("failed", "upstream_failed", True),
+        ("skipped", "skipped", True),
+    ],
+)
+def test_a_person_is_asked_about_a_repository_once_at_a_time(
+    planning: Any, run: Any, approve: str | None, delete: str | None, asked: bool
+) -> None:
+    assert planning("first") == (True, set())
+    run.others["first"] = {"local.approve": approve, "local.delete": delete}
+
+    assert planning("second") == (asked, set() if asked else {"local.approve", "local.delete"})
+    summary = run.xcoms["the_task", "return_value"]
+    assert summary["asked_by"] == (None if asked else f"{run.dag_id}/first")
+
+
+def test_who_asked_asks_again_when_cleared_and_a_run_that_is_gone_holds_up_none(planning: Any) -> None:
+    assert planning("first") == (True, set())
+    assert planning("first") == (True, set())
+    assert planning("second") == (True, set()), "Airflow does not know the first any more"
+
+
+def test_a_dry_run_asks_nobody_and_does_not_count_as_one_that_did(planning: Any, run: Any) -> None:
+    assert planning("dry", dry_run=True) == (False, {"local.approve", "local.delete"})
+    run.others["dry"] = {"local.approve": None, "local.delete": None}
+    assert planning("first") == (True, set())
 
 
 def test_a_little_needs_no_approval(deletion: Any, run: Any) -> None:

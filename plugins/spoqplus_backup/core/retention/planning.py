@@ -136,6 +136,17 @@ def load_plan(settings: Settings, run_id: str, name: str) -> RepositoryPlan:
     return RepositoryPlan.model_validate(content)
 
 
+def asked_by(settings: Settings, name: str) -> str | None:
+    """The last run that asked a person whether so much may go from a repository."""
+    content = read_json(_asked_file(settings, name))
+    return None if content is None else str(content["run"])
+
+
+def note_asked(settings: Settings, run_id: str, name: str) -> None:
+    """Note that this run asks."""
+    write_json(_asked_file(settings, name), {"run": run_id})
+
+
 def forget_run(settings: Settings, run_id: str) -> None:
     """Remove what a run kept, when it is reported."""
     shutil.rmtree(run_directory(settings, run_id), ignore_errors=True)
@@ -147,9 +158,13 @@ def _drop_old_runs(settings: Settings, run_id: str, now: datetime) -> None:
     since = now - timedelta(hours=max(limits.unfinished_hours, limits.approval_hours))
     own = run_directory(settings, run_id)
     for path in sorted(own.parent.glob("*")):
-        if path != own and not is_fresh(path, since):
+        if path != own and path.is_dir() and not is_fresh(path, since):
             log.info("What is left of an older run is removed: %s", path)
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _asked_file(settings: Settings, name: str) -> Path:
+    return settings.staging.directory / "retention" / settings.site / f"{name}.asked.json"
 
 
 def _plan_file(settings: Settings, run_id: str, name: str) -> Path:
