@@ -38,6 +38,7 @@ def plan_markdown(settings: Settings, repository: str, plan: RepositoryPlan, mos
     parts = [f"### {text(language, 'retention.title', site=settings.site, repository=repository)}", counts]
     if plan.nothing_good:
         parts.append(f"**{text(language, 'retention.nothing_good')}**")
+    parts += [f"**{text(language, 'retention.unread', repository=name)}**" for name in plan.unread]
     if plan.needs_approval:
         parts.append(f"**{text(language, 'retention.needs_approval')}**")
     for keep in (False, True):

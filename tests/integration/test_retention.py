@@ -20,6 +20,7 @@ from spoqplus_backup.core.repository.retention_model import RepositoryPlan
 from spoqplus_backup.core.repository.s3_removal import S3Remover
 from spoqplus_backup.core.repository.survey import Copy
 from spoqplus_backup.core.retention import deleting
+from spoqplus_backup.core.retention.checking import check_newest
 from spoqplus_backup.core.retention.deleting import RetentionReport, carry_out
 from spoqplus_backup.core.retention.planning import load_plan, plan_repository, run_directory
 from spoqplus_backup.core.staging import Staging
@@ -224,6 +225,25 @@ def test_a_set_of_a_wrong_clock_counts_for_nothing_and_stays(past: Past, where: 
     assert reason(made, ahead) == (True, "future")
     assert reason(made, late) == (True, "young")
     assert report.sets == (names[0],)
+
+
+@pytest.mark.parametrize("spoil", ["gone", "short", "forged"])
+def test_a_newest_backup_that_is_no_longer_whole_is_found_after_a_deletion(past: Past, where: str, spoil: str) -> None:
+    repository = past.repository(where)
+    name = past.publish(repository, "daily", DAY)
+    newest = {where: str(plan(past, where).newest)}
+    assert check_newest(past.settings, past.connections, newest) == []
+    key = f"{name}/database/000001.sql.zst.age"
+    if spoil == "gone":
+        repository.delete(key)
+    elif spoil == "short":
+        repository.put_bytes(key, b"short")
+    else:
+        repository.put_bytes(f"{name}/{MANIFEST}", b"{}")
+
+    (problem,) = check_newest(past.settings, past.connections, newest)
+
+    assert f"{repository.url}/{name}" in problem
 
 
 # ---- what nobody ended

@@ -105,6 +105,7 @@ def test_that_nothing_could_be_restored_is_said_first(settings: Settings) -> Non
     assert f"**{said}**" in plan_markdown(settings, "s3", made)
     assert problems(settings, made)[0] == said
     unread = made.model_copy(update={"unread": ("dr",)})
+    assert "**dr can't be reached: holds that only it has are not known.**" in plan_markdown(settings, "s3", unread)
     assert problems(settings, unread)[1] == "dr can't be reached: holds that only it has are not known."
     assert said not in plan_markdown(settings, "s3", made.model_copy(update={"newest": "daily/2"}))
 
