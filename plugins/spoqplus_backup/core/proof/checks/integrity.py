@@ -67,8 +67,8 @@ def _foreign_keys(connection: Connection, databases: Sequence[str], faults: Evid
             faults.add(
                 notice(
                     "check.integrity.orphans",
-                    "{count} rows of {table} have no partner in {parent} (foreign key {key}); the first ones have the "
-                    "keys {keys}.",
+                    "Rows of {table} without their partner in {parent} (foreign key {key}): {count}. The keys of the "
+                    "first ones: {keys}.",
                     **values,
                     parent=f"{key.parent_database}.{key.parent}",
                     count=f"{found.count:,}",

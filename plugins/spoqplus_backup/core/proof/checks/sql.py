@@ -76,12 +76,12 @@ def _count(rows: Answer, kind: str, wanted: int) -> Sequence[Notice]:
     }[kind]
     found = f"{MOST_ROWS}+" if count > MOST_ROWS else str(count)
     if good:
-        return [notice("check.sql.rows", "The query found {found} rows, as expected.", found=found)]
+        return [notice("check.sql.rows", "Rows found: {found}, as expected.", found=found)]
     if kind == "at_least":
         raise CheckFailed(
             notice(
                 "check.sql.few",
-                "The query found {found} rows; expected: {expected} or more.",
+                "Rows found: {found}; expected: {expected} or more.",
                 found=found,
                 expected=wanted,
             )
@@ -91,7 +91,7 @@ def _count(rows: Answer, kind: str, wanted: int) -> Sequence[Notice]:
         raise CheckFailed(
             notice(
                 "check.sql.many",
-                "The query found {found} rows; expected: {expected} or fewer. The first ones: {keys}.",
+                "Rows found: {found}; expected: {expected} or fewer. The first ones: {keys}.",
                 found=found,
                 expected=wanted,
                 keys=keys,
@@ -100,7 +100,7 @@ def _count(rows: Answer, kind: str, wanted: int) -> Sequence[Notice]:
     raise CheckFailed(
         notice(
             "check.sql.other_count",
-            "The query found {found} rows; expected: {expected}. The first ones: {keys}.",
+            "Rows found: {found}; expected: {expected}. The first ones: {keys}.",
             found=found,
             expected=wanted,
             keys=keys,
@@ -136,11 +136,11 @@ def _as_production(rows: Answer, measured: object) -> Sequence[Notice]:
         raise CheckFailed(
             notice(
                 "check.sql.differs",
-                "The query found {found} rows, in production {expected}; they differ in {count} of them: {keys}.",
+                "Rows found: {found}, in production: {expected}. These differ ({count}): {keys}.",
                 found=len(rows),
                 expected=len(measured),
                 count=len(keys),
                 keys=", ".join(keys[:SAMPLES]),
             )
         )
-    return [notice("check.sql.same", "The {found} rows of the query are production's.", found=len(rows))]
+    return [notice("check.sql.same", "Rows found: {found}, the same as in production.", found=len(rows))]
