@@ -654,12 +654,11 @@ KOREAN: dict[str, str] = {
         "시간(RTO)입니다."
     ),
     "help.checks": (
-        "점검 하나가 상자 하나입니다. **빨간 점검**은 복원된 데이터가 다르다는 뜻입니다: 로그의 마지막 줄이 무엇이 "
+        "점검 하나가 상자 하나입니다. **실패하면** 복원된 데이터가 다르다는 뜻입니다: 로그의 마지막 줄이 무엇이 "
         "다른지 말합니다. 다시 시도해도 결과는 같습니다."
     ),
     "help.masked_checks": (
-        "실제 이름이 필요 없는 점검입니다. **빨간 점검**은 복원된 데이터가 다르다는 뜻이며 로그가 무엇이 다른지 "
-        "말합니다."
+        "실제 이름이 필요 없는 점검입니다. **실패하면** 복원된 데이터가 다르다는 뜻이며 로그가 무엇이 다른지 말합니다."
     ),
     "help.mask": ("**실패하면** `recovery_test.mask`의 열 이름이나 형식을 고치세요. 임시 서버의 데이터만 바꿉니다."),
     "help.other_sets": (
@@ -667,7 +666,7 @@ KOREAN: dict[str, str] = {
         "백업이 왜 복원되지 않는지 말합니다."
     ),
     "help.recovery_test.report": (
-        "모두 통과해야 초록입니다. **빨간색이면** 보고서(로그의 마지막 줄)를 여세요: 실패한 것이 맨 위에 있습니다."
+        "모두 통과해야 초록입니다. **실패하면** 보고서(로그의 마지막 줄)를 여세요: 실패한 것이 맨 위에 있습니다."
     ),
     "help.stop_sandbox": (
         "**실패하면** 임시 서버나 개인 정보가 작업자에 남아 있을 수 있습니다: 이 작업을 clear 하세요. 다음 시험도 "
@@ -790,7 +789,7 @@ KOREAN: dict[str, str] = {
     "proof.history.chart": "{first}부터 {last}까지 시험 {tests}번. 최소 {least}, 최대 {most}, 이번 {now}.",
     "proof.history.limit_above": "한도({limit})는 그래프보다 훨씬 위에 있습니다.",
     "proof.history.limit_dashed": "점선은 한도({limit})입니다.",
-    "proof.history.point": "{date}: {value}, {verdict}",
+    "proof.history.point": "{date}: {value}, 결과 {verdict}",
     "proof.history.table": "최근 시험 {count}번",
     "proof.history.date": "시험",
     "proof.history.verdict": "결과",
@@ -1466,11 +1465,11 @@ ENGLISH: dict[str, str] = {
         "time (RTO) ends here."
     ),
     "help.checks": (
-        "One box for each check. **A red one** means that what was restored is not as it should be: the end of its "
+        "One box for each check. **When it fails**, what was restored is not as it should be: the end of its "
         "log says what differs. Trying again finds the same."
     ),
     "help.masked_checks": (
-        "Checks that need no real names. **A red one** means that what was restored is not as it should be; its "
+        "Checks that need no real names. **When it fails**, what was restored is not as it should be; its "
         "log says what differs."
     ),
     "help.mask": (
@@ -1481,7 +1480,7 @@ ENGLISH: dict[str, str] = {
         "its log says which one can't be restored and why."
     ),
     "help.recovery_test.report": (
-        "Green only when everything passed. **When it is red**, open the report (the last line of the log): what "
+        "Green only when everything passed. **When it fails**, open the report (the last line of the log): what "
         "failed comes first."
     ),
     "help.stop_sandbox": (

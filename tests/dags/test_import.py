@@ -15,6 +15,7 @@ DAGS = (
     "replication",
     "restore",
     "retention",
+    "recovery_test",
 )
 
 

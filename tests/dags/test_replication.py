@@ -49,6 +49,7 @@ def test_it_follows_what_was_published_and_archived(bag: DagBag, dag: DAG) -> No
         "spoqplus_weekly_backup.publish": ["spoqplus_backup"],
         "spoqplus_monthly_backup.publish": ["spoqplus_backup"],
         "spoqplus_binlog_archive.archive.verify": ["spoqplus_binlog"],
+        "spoqplus_recovery_test.archive.verify": ["spoqplus_binlog"],
         "spoqplus_incremental_backup.archive.verify": ["spoqplus_binlog"],
         "spoqplus_incremental_backup.publish_incremental": ["spoqplus_binlog"],
     }

@@ -1,7 +1,9 @@
 """Private database servers for tests, and how one of them becomes empty again."""
 
+import contextlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -49,6 +51,26 @@ def run(server: SandboxServer, *statements: str) -> list[tuple[Any, ...]]:
         return found
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def writing(server: SandboxServer, statement: str) -> Iterator[None]:
+    """Execute a statement again and again, in a session of its own, while the block runs."""
+    ended = threading.Event()
+
+    def write() -> None:
+        connection = server.connect()
+        while not ended.wait(0.02):
+            rows(connection, statement)
+        connection.close()
+
+    thread = threading.Thread(target=write, name="writer")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def running(flavour: Flavour, directory: Path) -> Iterator[SandboxServer]:

@@ -4,6 +4,8 @@ fingerprint → archive → start_sandbox → fetch → load → apply_binlogs �
 other_sets → report → notify; whatever happens, stop_sandbox takes the sandbox away.
 """
 
+from typing import TYPE_CHECKING
+
 from airflow.sdk import BaseOperator, TriggerRule, chain
 
 from spoqplus_backup.core.proof.definitions import CheckName, check_names
@@ -22,6 +24,9 @@ from spoqplus_backup.operators.recovery_test import (
     StopSandboxOperator,
 )
 from spoqplus_backup.operators.restore import ApplyBinlogsOperator, FetchOperator, LoadOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 HELP = "recovery_test"  # where its tasks' help differs from that of others of the same name
 _NO_APPROVAL = {"approve_task_id": "", "safety_task_id": ""}  # a sandbox is nobody's
@@ -60,27 +65,19 @@ def recovery_test(settings: Settings) -> None:
     notified >> stopped.as_teardown(setups=[read, started])
 
 
-def _checks(settings: Settings, restored: BaseOperator) -> list[BaseOperator]:
-    """The checks, one box each; with masking, those that need no real names come behind it."""
+def _checks(settings: Settings, restored: BaseOperator) -> list["BaseOperator | MappedOperator"]:
+    """The checks behind `restored`, one box each; with masking, those that need no real names come behind it."""
     checks = check_names(settings)
-    if not settings.recovery_test.mask:
-        return chained(restored, [_mapped(settings, "checks", checks)])
-    real = [check for check in checks if check.needs_real_data]
-    masked = [check for check in checks if not check.needs_real_data]
-    tasks: list[BaseOperator] = [_mapped(settings, "checks", real)]
-    if masked:
+    real = [check for check in checks if check.needs_real_data or not settings.recovery_test.mask]
+    tasks: list[BaseOperator | MappedOperator] = [_mapped(settings, "checks", real)]
+    if masked := [check for check in checks if check not in real]:
         tasks.append(MaskOperator(**stage(settings, "mask"), trigger_rule=TriggerRule.ALL_DONE))
         tasks.append(_mapped(settings, "masked_checks", masked))
-    return chained(restored, tasks)
-
-
-def chained(first: BaseOperator, tasks: list[BaseOperator]) -> list[BaseOperator]:
-    """One after the other behind `first`; returns them."""
-    chain(first, *tasks)
+    chain(restored, *tasks)
     return tasks
 
 
-def _mapped(settings: Settings, name: str, checks: list[CheckName]) -> BaseOperator:
+def _mapped(settings: Settings, name: str, checks: list[CheckName]) -> "MappedOperator":
     titles = {check.name: check.title[settings.language] for check in checks}
     return CheckOperator.partial(
         **stage(settings, name),

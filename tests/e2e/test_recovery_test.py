@@ -1,0 +1,52 @@
+"""The recovery test in a real Airflow, while others write to production."""
+
+from pathlib import Path
+
+import pytest
+
+from spoqplus_backup.core.connections import EnvironmentConnections
+from spoqplus_backup.core.proof.store import page_of, past_proofs
+from spoqplus_backup.core.repository.opener import open_repository
+from support import servers
+from support.world import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+RECOVERY_TEST = "spoqplus_recovery_test"
+
+
+def test_the_backups_are_proved_while_others_write(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.airflow.wait_for_dag(RECOVERY_TEST)
+    backup = world.back_up()
+    world.on_production("UPDATE members SET name = '바뀐 이름' WHERE id = 1")
+    with servers.writing(world.production, "UPDATE spoqplus.products SET price = price + 1 WHERE id = 1"):
+        run = world.airflow.trigger(RECOVERY_TEST)
+        state = world.airflow.wait(RECOVERY_TEST, run)
+    states = world.airflow.task_states(RECOVERY_TEST, run)
+    assert state == "success", {
+        task: world.airflow.log(RECOVERY_TEST, run, task) for task, found in states.items() if found == "failed"
+    }
+
+    for connection, value in world.connections.items():
+        monkeypatch.setenv(connection, value)
+    repository = open_repository(world.settings, "s3", EnvironmentConnections())
+    (proof,) = past_proofs(repository, world.settings.signing.public_key_files, site="spoqplus")
+    assert (proof.verdict, proof.backup) == ("passed", backup)
+    assert proof.in_time
+    assert proof.little_lost
+    assert proof.rows > 1000
+    assert {"records", "integrity", "uploads", "keys"} <= {check.name for check in proof.checks}
+    assert {check.verdict for check in proof.checks} == {"passed"}
+    assert [stage.name for stage in proof.stages] == [
+        "start_sandbox",
+        "fetch",
+        "load",
+        "apply_binlogs",
+        "restore_files",
+    ]
+    assert "<html" in page_of(repository, proof)
+
+    staging: Path = world.settings.staging.directory
+    assert [path for name in ("recovery_test", "restore") for path in (staging / name).glob("*/*recovery_test*")] == []
+    assert states["stop_sandbox"] == "success"
+    assert "복구" in world.told()
