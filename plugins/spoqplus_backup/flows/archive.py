@@ -34,10 +34,10 @@ def archive_stage(settings: Settings, name: str) -> dict[str, Any]:
     return stage(settings, name, GROUP)
 
 
-def archive_chain(settings: Settings) -> BaseOperator:
-    """Everything that archives up to now, as one group; returns its last task, `verify`."""
+def archive_chain(settings: Settings) -> tuple[TaskGroup, BaseOperator]:
+    """Everything that archives up to now, as one group; returns it and its last task, `verify`."""
     label = text(settings.language, "group.archive")
-    with TaskGroup(GROUP, group_display_name=label, tooltip=label):
+    with TaskGroup(GROUP, group_display_name=label, tooltip=label) as group:
         verified = VerifyLogsOperator(**archive_stage(settings, "verify"), outlets=[logs_asset(settings)])
         chain(
             RotateOperator(**archive_stage(settings, "rotate"), execution_timeout=SHORT_TIMEOUT),
@@ -48,12 +48,12 @@ def archive_chain(settings: Settings) -> BaseOperator:
             UploadLogsOperator(**archive_stage(settings, "upload")),
             verified,
         )
-    return verified
+    return group, verified
 
 
 def checked_archive(settings: Settings) -> tuple[BaseOperator, BaseOperator]:
     """The archive; then a full backup is asked for and the run fails when there is a gap: `verify`, `check_chain`."""
-    verified = archive_chain(settings)
+    _, verified = archive_chain(settings)
     asked = FullBackupOperator(**stage(settings, "full_backup"), execution_timeout=SHORT_TIMEOUT)
     checked = CheckChainOperator(
         **stage(settings, "check_chain"),

@@ -53,7 +53,7 @@ def recovery_test(settings: Settings) -> None:
     read = FingerprintOperator(**stage(settings, "fingerprint"))
     chain(
         read,
-        archive_chain(settings),
+        archive_chain(settings)[0],
         started,
         FetchOperator(**stage(settings, "fetch", HELP)),
         LoadOperator(**stage(settings, "load", HELP), **_NO_APPROVAL),

@@ -106,7 +106,8 @@ def _plan_files(
         wish = Wish(
             root=root_for(settings, request.environment, request.target_root, content),
             paths=request.paths,
-            outside_links=settings.restore.outside_links,
+            # in a sandbox nobody follows them, and a test shall not end at what a restore to the original place brings
+            outside_links="skip" if request.environment == "sandbox" else settings.restore.outside_links,
         )
         one = plan_files(settings, connections, found.repository, found.manifest, name, wish, directory)
         check_places(settings, one, request.environment)
