@@ -30,7 +30,8 @@ def test_packed_floats_that_begin_like_an_array() -> None:
 
 
 @pytest.mark.parametrize(
-    "encoding", ["", "[0.5, -0.2", "null", '{"a": 1}', "[true]", '["0.5"]', "[[0.5]]", b"", bytes(15), bytes(17), None, 7]
+    "encoding",
+    ["", "[0.5, -0.2", "null", '{"a": 1}', "[true]", '["0.5"]', "[[0.5]]", b"", bytes(15), bytes(17), None, 7],
 )
 def test_what_is_neither(encoding: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (json's or ours)
