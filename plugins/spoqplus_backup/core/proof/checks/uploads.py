@@ -62,7 +62,7 @@ def _faults(tree: FileTree, node: Node, name: Name, beneath: Beneath, progress: 
     origin = tree.member(node.level, node.link or b"") if node.type == "hardlink" else node
     is_file = node.type in ("file", "hardlink")
     if is_file != stat.S_ISREG(status.st_mode):
-        yield notice("check.uploads.type", "/{file} is no {type}.", file=file, type=node.type)
+        yield notice("check.uploads.type", "/{file} is no {type}.", file=file, type="file" if is_file else node.type)
     elif is_file and origin is not None and status.st_size != origin.size:
         yield notice(
             "check.uploads.size",
