@@ -1604,7 +1604,6 @@ ENGLISH: dict[str, str] = {
     "proof.history.chart": "{tests} tests from {first} to {last}: least {least}, most {most}, this time {now}.",
     "proof.history.limit_above": "The limit of {limit} is far above the chart.",
     "proof.history.limit_dashed": "The dashed line is the limit of {limit}.",
-    "proof.history.point": "{date}: {value}, {verdict}",
     "proof.history.table": "The newest {count} tests",
     "proof.history.date": "Test",
     "proof.history.verdict": "Verdict",

@@ -364,9 +364,7 @@ class View:
             return self.t("unmeasured") if found is None else say(found)
 
         def point(item: Proof) -> Point:
-            title = self.t(
-                "history.point", date=self.date(item.started_at), value=told(item), verdict=self.verdict(item.verdict)
-            )
+            title = f"{self.date(item.started_at)}: {told(item)}, {self.verdict(item.verdict)}"
             return Point(value(item), item.verdict == "passed", item is self.proof, title)
 
         drawn = bars([point(item) for item in self.tests], limit)

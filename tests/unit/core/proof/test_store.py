@@ -13,7 +13,7 @@ from spoqplus_backup.core.proof.model import Proof
 from spoqplus_backup.core.proof.store import last_proof, page_of, past_proofs, proved_sets, store_proof
 from spoqplus_backup.core.repository.local import LocalRepository
 from spoqplus_backup.core.settings import Settings
-from support.keys import SigningPair, signing_pair
+from support.keys import SigningPair, age_pair, signing_pair
 from support.proofs import proof_of
 
 PAGE = "<!doctype html><p>통과"
@@ -35,7 +35,7 @@ def settings(tmp_path: Path, keys: SigningPair) -> Settings:
     return Settings.model_validate(
         {
             "repositories": [{"name": "local", "root": f"file://{tmp_path}/repository"}],
-            "encryption": {"recipients": []},
+            "encryption": {"recipients": [age_pair(tmp_path).recipient]},
             "signing": {"private_key_file": str(keys.private), "public_key_files": [str(keys.public)]},
         }
     )
