@@ -1730,6 +1730,7 @@ NOTICES: dict[str, str] = {
     "check.faces.length": "회원 {member}의 인코딩 {id}: 수가 {found}개입니다. {expected}개여야 합니다.",
     "check.faces.not_finite": "회원 {member}의 인코딩 {id}: 유한하지 않은 수(NaN 또는 무한대)가 있습니다.",
     "check.faces.mismatch": "회원 {member}의 인코딩 {id}: 조금 바꾸어 찾으니 회원 {found}이(가) 더 가깝습니다.",
+    "check.faces.no_images": "이미지는 확인하지 않았습니다: 이 사이트는 {component}을(를) 백업하지 않습니다.",
     "check.faces.not_restored": "{backup} 백업에서 {component}을(를) 복원하지 않아 이미지를 확인할 수 없습니다.",
     "check.keys.unusable": "키 파일 {file}을(를) 쓸 수 없습니다: {words}",
     "check.keys.wrong": (

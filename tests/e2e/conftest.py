@@ -11,6 +11,7 @@ import boto3
 import pytest
 import yaml
 from moto.server import ThreadedMotoServer
+from PIL import Image
 
 from airflow_instance import AirflowInstance
 from slack_sink import SlackSink
@@ -125,6 +126,7 @@ def world(
     database = {"client_directory": str(gate.directory)}
     uploads = tmp_path_factory.mktemp("www") / "uploads"
     nasty_tree(uploads)
+    Image.new("RGB", (64, 48), "teal").save(uploads / "강습실.png")
     main = configuration(
         "spoqplus",
         database=database,

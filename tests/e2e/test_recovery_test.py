@@ -18,6 +18,7 @@ RECOVERY_TEST = "spoqplus_recovery_test"
 def test_the_backups_are_proved_while_others_write(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.airflow.wait_for_dag(RECOVERY_TEST)
     backup = world.back_up()
+    assert world.archive() == {}, "what would be lost is measured from the last archived log"
     world.on_production("UPDATE members SET name = '바뀐 이름' WHERE id = 1")
     with servers.writing(world.production, "UPDATE spoqplus.products SET price = price + 1 WHERE id = 1"):
         run = world.airflow.trigger(RECOVERY_TEST)

@@ -372,16 +372,14 @@ class Mismatch(Model):
         return not self.tables and not self.definitions
 
 
-def compare(
-    expected: Fingerprint, directory: Path, login: DatabaseLogin, databases: Sequence[str] | None = None
-) -> Mismatch:
+def compare(expected: Fingerprint, directory: Path, login: DatabaseLogin, databases: Sequence[str] = ()) -> Mismatch:
     """Read every table of another server and tell what differs from a fingerprint.
 
     Args:
         expected: what should be there.
         directory: where the fingerprint lies, with its files of rows.
         login: the other server, of the same vendor and version.
-        databases: those to look at; None for all but the replay's own, so that one too many is seen.
+        databases: those to look at; empty for all but the replay's own, so that one too many is seen.
 
     Raises:
         BackupError: the server can't be asked.
@@ -391,7 +389,7 @@ def compare(
             connection.rows(statement)
         facts = server.facts(connection)
         there_are = server.databases(connection)
-        names = [name for name in there_are if (name in databases if databases is not None else name != SCHEMA)]
+        names = [name for name in there_are if (name in databases if databases else name != SCHEMA)]
         definitions = definitions_of(connection, facts, names)
         there = {(item.database, item.name) for item in server.objects(connection, names) if item.kind == "table"}
         tables = [_mismatch(connection, directory, table, there) for table in expected.tables]

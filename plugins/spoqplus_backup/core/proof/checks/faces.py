@@ -19,6 +19,7 @@ from spoqplus_backup.core.proof.evidence import Evidence
 from spoqplus_backup.core.proof.query import reading
 from spoqplus_backup.core.proof.scene import CheckFailed, Scene
 from spoqplus_backup.core.recovery.files.places import place_of
+from spoqplus_backup.core.run import component_names
 from spoqplus_backup.core.settings import FaceCheckSettings
 
 SAMPLE = 20  # encodings that are looked for among all
@@ -66,7 +67,8 @@ def check(scene: Scene) -> Sequence[Notice]:
     """
     faces = scene.settings.recovery_test.faces
     assert faces is not None  # noqa: S101 (the check applies only with them)
-    images = None if faces.images is None else _Images(scene, faces.images)
+    kept = faces.images in component_names(scene.settings)
+    images = _Images(scene, faces.images) if faces.images is not None and kept else None
     faults = Evidence()
     with reading(scene.login) as connection, _Members(scene.directory) as members:
         seen = _look_at_all(scene, connection, faces, images, members, faults)
@@ -89,6 +91,9 @@ def check(scene: Scene) -> Sequence[Notice]:
     ]
     if images is not None:
         good.append(notice("check.faces.images", "{images} images are there.", images=f"{seen.images:,}"))
+    elif faces.images is not None:
+        sentence = "Images are not looked at: the site does not back up {component}."
+        good.append(notice("check.faces.no_images", sentence, component=faces.images))
     return faults.judge(good)
 
 
