@@ -1,21 +1,27 @@
 """The recovery test's steps on real servers: production and its restored twin are the same, row for row."""
 
+import re
+import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.mysql import server
 from spoqplus_backup.core.mysql.fingerprint import Mismatch, compare
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from spoqplus_backup.core.proof import steps
+from spoqplus_backup.core.proof import results, steps
+from spoqplus_backup.core.proof.definitions import check_names
+from spoqplus_backup.core.proof.model import Proof
 from spoqplus_backup.core.recovery import restore
 from spoqplus_backup.core.recovery.files.steps import restore_files
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
 from support import writer
 from support.backups import Site, database_record, make_site
-from support.servers import databases, programs, run
+from support.keys import age_pair
+from support.servers import databases, empty, programs, run
 
 pytestmark = pytest.mark.integration
 
@@ -46,10 +52,30 @@ def restored(site: Site, run_id: str = RUN) -> RestorePlan:
     plan = steps.start_sandbox(site.settings, site.connections, run_id)
     restore.fetch(site.settings, site.connections, plan)
     restore.load_set(site.settings, site.connections, plan, 1)
-    restore.roll_forward(site.settings, site.connections, plan)
+    if plan.replay is not None:
+        restore.roll_forward(site.settings, site.connections, plan)
     restore_files(site.settings, site.connections, plan, 1)
     steps.note_restored(site.settings, run_id)
     return plan
+
+
+def whole(site: Site) -> Proof:
+    """A whole test, as its tasks do it: what fails ends the restore, never the report."""
+    failure, stages = None, {}
+    try:
+        plan = restored(site)
+        stages = {"load": {"seconds": 1.0, "bytes_in": 1}}
+        for check in check_names(site.settings):
+            results.perform(site.settings, site.connections, plan.run_id, check.name)
+    except BackupError as error:
+        failure = str(error)
+    return results.conclude(site.settings, RUN, stages, failure)
+
+
+def said(proof: Proof) -> str:
+    """What a report says of what is wrong."""
+    words = [item.words for check in proof.checks if check.verdict == "failed" for item in check.evidence]
+    return " ".join([proof.failure or "", *words])
 
 
 def mismatch(site: Site, plan: RestorePlan) -> Mismatch:
@@ -150,3 +176,124 @@ def test_production_is_never_the_sandbox(db_server: SandboxServer, tmp_path: Pat
     with pytest.raises(BackupError, match="also_production leads to the production server"):
         restored(site)
     assert run(db_server, "SELECT COUNT(*) FROM club.members") == [(1,)]
+
+
+CLUB = (
+    "CREATE DATABASE club",
+    "CREATE TABLE club.members (id INT PRIMARY KEY, name VARCHAR(20))",
+    "INSERT INTO club.members VALUES (1, 'a'), (2, 'b'), (3, 'c')",
+)
+
+
+@pytest.fixture
+def club(mariadb_server: SandboxServer, tmp_path: Path, uploads: Path) -> Site:
+    """A site whose newest backup is followed by archived logs, with one check of its own."""
+    empty(mariadb_server)
+    run(mariadb_server, *CLUB)
+    folder = tmp_path / "checks"
+    folder.mkdir()
+    (folder / "club.yaml").write_text(
+        "checks: [{name: members, title: {ko: 회원, en: Members}, sql: SELECT COUNT(*) FROM club.members, expect: 3}]"
+    )
+    Image.new("RGB", (8, 8)).save(uploads / "picture.png")
+    more = fields(mariadb_server, uploads, faces=None, checks=[str(folder)])
+    site = make_site(tmp_path / "site", mariadb_server, **more)
+    site.back_up()
+    run(mariadb_server, "UPDATE club.members SET name = 'x' WHERE id = 1")
+    site.archive()
+    return site
+
+
+def stored(site: Site, pattern: str) -> Path:
+    """A file of the repository."""
+    (found,) = Path(site.settings.repositories[0].root.removeprefix("file://")).glob(pattern)
+    return found
+
+
+def test_what_is_as_it_should_be_passes(club: Site) -> None:
+    proof = whole(club)
+    assert (proof.verdict, said(proof)) == ("passed", "")
+    assert {check.name: check.verdict for check in proof.checks} == dict.fromkeys(
+        ("records", "integrity", "uploads", "keys", "members"), "passed"
+    )
+    assert proof.rto_seconds is not None
+    assert proof.ten_times_seconds == pytest.approx(proof.rto_seconds + 9.0)
+    assert (proof.tables, proof.rows, proof.files) == (1, 3, 2)
+
+
+def test_a_server_that_nobody_wrote_to_since_its_backup(
+    db_server: SandboxServer, tmp_path: Path, uploads: Path
+) -> None:
+    run(db_server, *CLUB)
+    site = make_site(tmp_path / "site", db_server, **fields(db_server, uploads))
+    site.archive()
+    site.back_up()
+    plan = restored(site)
+    assert plan.replay is None
+    assert mismatch(site, plan).same
+
+
+def test_a_row_that_the_backup_has_otherwise(club: Site, mariadb_server: SandboxServer) -> None:
+    run(mariadb_server, "SET sql_log_bin = 0", "UPDATE club.members SET name = 'other' WHERE id = 2")
+    proof = whole(club)
+    assert proof.verdict == "failed"
+    assert re.search(r"club\.members has 3 rows as in production, but not the same.*2", said(proof))
+
+
+def test_a_row_that_the_backup_lost(club: Site, mariadb_server: SandboxServer) -> None:
+    run(mariadb_server, "SET sql_log_bin = 0", "INSERT INTO club.members VALUES (44, 'lost')")
+    proof = whole(club)
+    assert proof.verdict == "failed"
+    assert re.search(r"club\.members has 3 rows; production has 4.*44", said(proof))
+
+
+def test_a_binary_log_that_is_missing(club: Site, mariadb_server: SandboxServer) -> None:
+    run(mariadb_server, "INSERT INTO club.members VALUES (4, 'd')")
+    club.archive()
+    first = sorted(stored(club, "binlog/*/*").glob("*.json"))[0]
+    first.unlink()
+    proof = whole(club)
+    assert proof.verdict == "failed"
+    assert first.name.removesuffix(".json") in said(proof)
+    assert {check.verdict for check in proof.checks} == {"not_run"}
+
+
+def test_a_part_of_the_files_that_is_damaged(club: Site) -> None:
+    part = stored(club, "daily/*/uploads/000001.*")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    proof = whole(club)
+    assert proof.verdict == "failed"
+    assert f"uploads/{part.name}" in said(proof)
+
+
+def test_a_wrong_key(club: Site, tmp_path: Path) -> None:
+    wrong = age_pair(tmp_path, "wrong").identity_file
+    shutil.copy(wrong, club.settings.encryption.identity_files[0])
+    proof = whole(club)
+    assert proof.verdict == "failed"
+    assert "key" in said(proof)
+
+
+def test_a_sandbox_that_can_not_start(club: Site, tmp_path: Path) -> None:
+    nowhere = club.settings.restore.model_copy(update={"server_directory": tmp_path})
+    club.settings = club.settings.model_copy(update={"restore": nowhere})
+    proof = whole(club)
+    assert proof.verdict == "failed"
+    assert f"There is no mariadbd in {tmp_path}" in said(proof)
+
+
+def test_a_restore_that_takes_longer_than_promised(club: Site) -> None:
+    hurried = club.settings.objectives.model_copy(update={"rto_hours": 0.00001})
+    club.settings = club.settings.model_copy(update={"objectives": hurried})
+    proof = whole(club)
+    assert {check.verdict for check in proof.checks} == {"passed"}
+    assert (proof.verdict, proof.in_time) == ("failed", False)
+
+
+def test_a_loss_that_is_greater_than_promised(club: Site) -> None:
+    hurried = club.settings.objectives.model_copy(update={"rpo_hours": 0.0000001})
+    club.settings = club.settings.model_copy(update={"objectives": hurried})
+    proof = whole(club)
+    assert (proof.verdict, proof.little_lost) == ("failed", False)

@@ -211,11 +211,20 @@ def _begin(connection: Connection, flavour: Flavour) -> Place:
     connection.rows("FLUSH TABLES WITH READ LOCK")
     try:
         connection.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        name, position = binlog.position(connection, flavour)
+        name, position = _end_of_logs(connection, flavour)
         gtid = connection.value("SELECT @@GLOBAL." + ("gtid_executed" if flavour == "mysql" else "gtid_binlog_pos"))
         return Place(log=name, position=position, gtid=str(gtid or "") or None, at=binlog.clock(connection))
     finally:
         connection.rows("UNLOCK TABLES")
+
+
+def _end_of_logs(connection: Connection, flavour: Flavour) -> tuple[str, int]:
+    """Behind the last transaction: of a log that holds none yet, the end of the one before it."""
+    name, position = binlog.position(connection, flavour)
+    earlier = [log for log in binlog.logs(connection) if log.name < name]
+    if earlier and binlog.is_empty(connection, name):
+        return earlier[-1].name, earlier[-1].bytes
+    return name, position
 
 
 def _kept(

@@ -20,7 +20,7 @@ from spoqplus_backup.core.connections import Connections, DatabaseLogin
 from spoqplus_backup.core.errors import BackupError, PermanentError
 from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.mysql import binlog, client, server
-from spoqplus_backup.core.mysql.fingerprint import Fingerprint, Measure, Pace, take
+from spoqplus_backup.core.mysql.fingerprint import Fingerprint, Measure, Pace, Place, take
 from spoqplus_backup.core.mysql.log_changes import LogChanges
 from spoqplus_backup.core.mysql.replay_marker import SCHEMA
 from spoqplus_backup.core.mysql.sandbox import stop_leftover
@@ -30,9 +30,11 @@ from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan, restore_d
 from spoqplus_backup.core.recovery.planning import make_plan
 from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.request import RestoreRequest
+from spoqplus_backup.core.recovery.windows import fulls
+from spoqplus_backup.core.repository.catalog import LATEST, Catalog
 from spoqplus_backup.core.repository.leases import release_all
-from spoqplus_backup.core.repository.opener import open_repository
-from spoqplus_backup.core.run import DATABASE, ENVIRONMENT, component_names, database_names
+from spoqplus_backup.core.repository.opener import open_all, open_repository
+from spoqplus_backup.core.run import ACCOUNTS, DATABASE, ENVIRONMENT, component_names, database_names
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import locked, read_json, write_json
 
@@ -153,6 +155,7 @@ def start_sandbox(settings: Settings, connections: Connections, run_id: str) -> 
         BackupError: the server does not start.
     """
     known, place = record(settings, run_id), fingerprint(settings, run_id).place
+    unchanged = _taken_at(settings, connections, place)
     if known.restore_started_at is None:
         note = known.model_copy(update={"restore_started_at": datetime.now(timezone.utc)})
         write_json(directory(settings, run_id) / RECORD, note)
@@ -160,7 +163,8 @@ def start_sandbox(settings: Settings, connections: Connections, run_id: str) -> 
         environment="sandbox",
         private=settings.recovery_test.connection is None,
         components=tested_components(settings),
-        to_place=f"{place.log}:{place.position}",
+        backup=unchanged or LATEST,
+        to_place=None if unchanged else f"{place.log}:{place.position}",
         target_root=str(directory(settings, run_id) / FILES),
     )
     plan = make_plan(settings, connections, request, run_id)
@@ -177,12 +181,26 @@ def tested_components(settings: Settings) -> tuple[str, ...]:
     locked_up = environment is not None and environment.gpg_recipient and not environment.gpg_private_key_file
     return (
         DATABASE,
+        ACCOUNTS,
         *(
             name
             for name in component_names(settings)
             if name not in of_database and not (name == ENVIRONMENT and locked_up)
         ),
     )
+
+
+def _taken_at(settings: Settings, connections: Connections, place: Place) -> str | None:
+    """The newest full backup when nothing was written since: no log leads on from it."""
+    for repository in open_all(settings, connections):
+        catalog = Catalog(repository, settings.signing.public_key_files, settings.site)
+        newest = next(fulls(catalog), None)
+        if newest is not None:
+            at = newest.component(DATABASE).coordinates
+            there = (at.file, at.position) == (place.log, place.position)
+            same = at.gtid is not None and place.gtid is not None and at.gtid.split() == place.gtid.split()
+            return newest.name if there or same else None
+    return None
 
 
 def note_restored(settings: Settings, run_id: str) -> TestRecord:
