@@ -36,6 +36,13 @@ from support.world import (
     with_login,
 )
 
+PAYMENTS = {
+    "name": "payments_have_members",
+    "title": {"ko": "결제마다 회원이 있음", "en": "Each payment has its member"},
+    "sql": "SELECT p.id FROM club.payments p LEFT JOIN club.members m ON m.id = p.member_id WHERE m.id IS NULL",
+    "expect": {"empty": True},
+}
+
 
 @pytest.fixture(scope="session")
 def slack() -> Iterator[SlackSink]:
@@ -110,6 +117,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def world(
     mariadb_server: SandboxServer,
     mariadb_target: SandboxServer,
+    mysql_server: SandboxServer,
     lost: Service,
     slack: SlackSink,
     s3_endpoint: str,
@@ -117,7 +125,7 @@ def world(
     gallery: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
-    for server in (mariadb_server, mariadb_target):
+    for server in (mariadb_server, mariadb_target, mysql_server):
         servers.empty(server)
         with_login(server)
     load_spoq_data(mariadb_server.connect, 2)
@@ -162,7 +170,20 @@ def world(
         config_git={"remote": str(gallery / "remote.git"), "paths": [str(gallery / "Config")]},
         repositories=[{"name": "local", "root": f"file://{gallery}/repository"}],
     )
+    # Another vendor's server, whose recovery test has one check of its own.
+    mysql = {"connection": "club_mysql", "client_directory": str(servers.MYSQL_DIRECTORY / "bin")}
+    checks = tmp_path_factory.mktemp("checks")
+    (checks / "payments.yaml").write_text(yaml.safe_dump({"checks": [PAYMENTS]}))
+    configuration(
+        "club",
+        database=mysql,
+        components=[],
+        restore={"server_directory": str(servers.MYSQL_DIRECTORY / "bin")},
+        recovery_test={"checks": [str(checks)], "faces": None, "memory_mib": 64},
+        repositories=[{"name": "local", "root": f"file://{repository}/club"}],
+    )
     connections = {
+        "AIRFLOW_CONN_CLUB_MYSQL": database_connection(mysql_server),
         "AIRFLOW_CONN_LOST_MYSQL": json.dumps(
             {
                 "conn_type": "mysql",

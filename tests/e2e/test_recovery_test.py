@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from spoqplus_backup.core.connections import EnvironmentConnections
+from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.proof.store import page_of, past_proofs
 from spoqplus_backup.core.repository.opener import open_repository
 from support import servers
@@ -51,3 +52,30 @@ def test_the_backups_are_proved_while_others_write(world: World, monkeypatch: py
     assert [path for name in ("recovery_test", "restore") for path in (staging / name).glob("*/*recovery_test*")] == []
     assert states["stop_sandbox"] == "success"
     assert "복구" in world.told()
+
+
+def test_a_payment_without_its_member_is_a_red_run_and_nothing_stays(world: World, mysql_server: SandboxServer) -> None:
+    servers.run(
+        mysql_server,
+        "CREATE DATABASE club",
+        "CREATE TABLE club.members (id INT PRIMARY KEY)",
+        "CREATE TABLE club.payments (id INT PRIMARY KEY, member_id INT)",
+        "INSERT INTO club.members VALUES (1), (2)",
+        "INSERT INTO club.payments VALUES (10, 1), (11, 2)",
+    )
+    daily, test = "club_daily_backup", "club_recovery_test"
+    world.airflow.wait_for_dag(test)
+    assert world.airflow.wait(daily, world.airflow.trigger(daily)) == "success"
+    servers.run(mysql_server, "DELETE FROM club.members WHERE id = 2")
+
+    run = world.airflow.trigger(test)
+    assert world.airflow.wait(test, run) == "failed"
+
+    states = world.airflow.task_states(test, run)
+    assert {task for task, state in states.items() if state == "failed"} == {"checks", "report", "notify"}
+    assert states["stop_sandbox"] == "success"
+    told = world.told()
+    assert "결제마다 회원이 있음" in told
+    assert "11" in told
+    staging = world.settings.staging.directory.parents[1] / "club" / "staging"
+    assert [path for name in ("recovery_test", "restore") for path in (staging / name).glob("*/*/")] == []
