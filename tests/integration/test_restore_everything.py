@@ -1,6 +1,8 @@
 """All that a backup holds comes back into an empty root, made and restored by the chains that the DAGs run."""
 
+import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +46,9 @@ def source(tmp_path: Path) -> Path:
     (html / "face_images/empty").mkdir()
     (html / "face_images/newest.jpg").symlink_to("2/b.jpg")
     (html / "face_images/2/b.jpg").chmod(0o600)
+    os.setxattr(html / "face_images/2/b.jpg", "user.camera", b"front\0door")
+    subprocess.run(["setfacl", "-m", "u:33:r,g:34:rw", html / "face_images/1/a.jpg"], check=True)
+    subprocess.run(["setfacl", "-d", "-m", "u:33:rx", html / "face_images/empty"], check=True)
     return html
 
 
@@ -100,8 +105,15 @@ def tree(top: Path) -> dict[str, tuple[object, ...]]:
         status = path.lstat()
         about = (oct(status.st_mode), status.st_uid, status.st_gid, round(status.st_mtime, 3))
         content = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        found[str(path.relative_to(top))] = (*about, content)
+        attributes = {name: os.getxattr(path, name, follow_symlinks=False) for name in sorted(attributes_of(path))}
+        found[str(path.relative_to(top))] = (*about, content, attributes)
     return found
+
+
+def attributes_of(path: Path) -> list[str]:
+    """Of access lists and users; a kernel may show others of its own."""
+    names = os.listxattr(path, follow_symlinks=False)
+    return [name for name in names if name.startswith(("user.", "system.posix_acl_"))]
 
 
 def test_everything_into_an_empty_root(site: Site, source: Path, tmp_path: Path, mariadb_target: SandboxServer) -> None:

@@ -6,6 +6,7 @@ again after a kill, it reads and sends only what is left (`face_store.py`), and 
 
 import grp
 import itertools
+import json
 import logging
 import os
 import pwd
@@ -258,6 +259,7 @@ def _entry(store: FaceStore, item: Found) -> FaceEntry:
             "user": _user(item.uid),
             "group": _group(item.gid),
             "mtime": item.mtime_ns / 1e9,
+            "attributes": json.loads(item.attributes) if item.attributes is not None else None,
             "sha256": item.sha256,
             "key": item.key,
             "stored_bytes": stored.bytes if stored else None,
