@@ -245,13 +245,17 @@ class FaceStore:
 
     def needed(self) -> Iterator[tuple[str, StoredObject]]:
         """Every object of what was found, once, by its key."""
+        for page in self.needed_pages():
+            yield from page
+
+    def needed_pages(self) -> Iterator[Sequence[tuple[str, StoredObject]]]:
+        """As `needed`, some at a time."""
         statement = (
             "SELECT DISTINCT key, object.bytes, object.sha256 FROM found JOIN object USING (key) "
             "WHERE key > ? ORDER BY key"
         )
         for rows in self._pages(statement, ""):
-            for key, size, sha256 in rows:
-                yield key, StoredObject(size, sha256)
+            yield [(key, StoredObject(size, sha256)) for key, size, sha256 in rows]
 
 
 @contextlib.contextmanager

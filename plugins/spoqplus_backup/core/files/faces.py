@@ -12,7 +12,7 @@ import os
 import pwd
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -38,6 +38,7 @@ from spoqplus_backup.core.manifest import SharedObjects
 from spoqplus_backup.core.parallel import in_parallel
 from spoqplus_backup.core.plain import PlainScheme
 from spoqplus_backup.core.progress import Progress
+from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
 from spoqplus_backup.core.run import FACE_IMAGES, BackupRun, StageSummary
@@ -126,7 +127,8 @@ class _Sync:
         ):
             store.begin()
             store.find(scan(self._faces.directory, self._skip))
-            repositories = open_repositories(settings, self._run.connections)
+            long_term = self._run.rules.long_term
+            repositories = open_repositories(settings, self._run.connections, long_term=long_term, shared=True)
             self._guard(store, Catalog(repositories[0], settings.signing.public_key_files))
             list_objects(store, repositories)
             work = self._directory / "work"
@@ -134,6 +136,8 @@ class _Sync:
             objects = Objects(store, repositories, self._scheme(), name_key(folder), work)
             self._bring(store, objects, work)
             work.rmdir()
+            if long_term:
+                self._lock(store, repositories)
             record = self._record(store)
             store.finish()
         return record
@@ -162,6 +166,12 @@ class _Sync:
             store.settle(item for item in done if item is not None)
             store.forget(item.path for item, now in zip(files, done, strict=True) if now is None)
         progress.finish()
+
+    def _lock(self, store: FaceStore, repositories: Sequence[Repository]) -> None:
+        """What other sets have stored is locked as long as this one, which would lose its faces otherwise."""
+        for page in store.needed_pages():
+            for repository in repositories:
+                in_parallel(repository.lock, [key for key, _ in page], self._faces.parallel)
 
     def _one(self, store: FaceStore, objects: Objects, packed: Path, item: Found, progress: Progress) -> Found | None:
         """The file with its content's hash and its object's key, which is in every repository now; None: it is gone."""

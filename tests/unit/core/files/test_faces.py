@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,10 @@ FILES = 25
 def site(tmp_path: Path, images: Path) -> MakeSite:
     def make(**fields: Any) -> Settings:
         roots = fields.pop("repositories", [f"file://{tmp_path}/local", f"file://{tmp_path}/second"])
+        kept = fields.pop("kept", {})
         content = [
-            {"name": f"r{number}", "root": root} | ({"connection": "spoqplus_aws"} if root.startswith("s3") else {})
+            {"name": f"r{number}", "root": root}
+            | ({"connection": "spoqplus_aws"} | kept if root.startswith("s3") else {})
             for number, root in enumerate(roots)
         ]
         others = {name: fields.pop(name) for name in ("encryption",) if name in fields}
@@ -72,10 +75,10 @@ def site(tmp_path: Path, images: Path) -> MakeSite:
     return make
 
 
-def begin(settings: Settings, number: int = 1, endpoint: str = "") -> BackupRun:
+def begin(settings: Settings, number: int = 1, endpoint: str = "", cadence: str = "daily") -> BackupRun:
     """The run of a new set."""
     connections = FixedConnections(record(endpoint)) if endpoint else FixedConnections()
-    run = BackupRun(settings, connections, "daily", f"20250101_0300{number:02d}", f"test/{number}")
+    run = BackupRun(settings, connections, cadence, f"20250101_0300{number:02d}", f"test/{number}")
     assert run.staging.claim(run.run_id, ["face_images"])
     return run
 
@@ -476,6 +479,46 @@ class TestS3:
         versions = client(s3.endpoint).list_object_versions(Bucket=BUCKET, Prefix=f"{folder}/faces/")
         assert "DeleteMarkers" not in versions
         assert len(versions["Versions"]) == len({version["Key"] for version in versions["Versions"]}) == FILES - 1
+
+    def test_a_monthly_set_locks_the_objects_of_all_its_faces(
+        self, site: MakeSite, s3_server: str, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Those that daily sets brought, too, for as long as its own; they stay in the class that all sets use."""
+        s3, bucket = client(s3_server), "spoqplus-locked-faces"
+        s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+
+        def settings(days: int) -> Settings:
+            lock = {"mode": "governance", "days": days}
+            kept = {"long_term_storage_class": "GLACIER_IR", "object_lock": lock}
+            return site(repositories=[f"file://{tmp_path}/local", f"s3://{bucket}"], kept=kept)
+
+        def locks() -> dict[str, Any]:
+            listed = s3.list_objects_v2(Bucket=bucket, Prefix="faces/")["Contents"]
+            assert {item["StorageClass"] for item in listed} == {"STANDARD"}
+            heads = {item["Key"]: s3.head_object(Bucket=bucket, Key=item["Key"]) for item in listed}
+            return {key: found.get("ObjectLockRetainUntilDate") for key, found in heads.items()}
+
+        daily = begin(settings(30), 1, s3_server)
+        finish(daily)
+        assert set(locks().values()) == {None}
+        (images / "0" / "3.jpg").unlink()
+        (images / "new.jpg").write_bytes(b"new")
+
+        first = begin(settings(30), 2, s3_server, "monthly")
+        finish(first)
+
+        needed = set(keys(first))
+        assert {key for key, until in locks().items() if until is not None} == needed
+        assert set(locks()) - needed == set(keys(daily)) - needed, "what it does not need is not locked"
+        until = datetime.now(timezone.utc) + timedelta(days=30)
+        assert all(abs(locks()[key] - until) < timedelta(hours=1) for key in needed)
+        assert "is in the storage class" not in caplog.text
+        version = s3.head_object(Bucket=bucket, Key=min(needed))["VersionId"]
+        with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
+            s3.delete_object(Bucket=bucket, Key=min(needed), VersionId=version)
+
+        finish(begin(settings(60), 3, s3_server, "monthly"))
+        assert all(abs(locks()[key] - until) > timedelta(days=29) for key in needed)
 
     def test_a_server_that_is_busy_for_a_while_is_asked_again(self, site: MakeSite, s3: Faults, prefix: str) -> None:
         settings = site(repositories=[prefix], parallel=2)
