@@ -204,7 +204,7 @@ def test_a_daily_archive_without_a_base_is_full_says_why_and_is_a_base(site: Sit
     (tree / "a").write_text("a")
     first, component = archived(site, "daily")
     assert component.level == 0
-    assert "uploads: this archive is full and not incremental: there is no full archive of it yet" in (
+    assert "uploads: this archive is full and not incremental: there is no full archive of it yet." in (
         manifest(site, first.name).warnings
     )
     _, component = archived(site, "daily")

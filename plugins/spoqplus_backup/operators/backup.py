@@ -248,10 +248,11 @@ class PublishOperator(BackupSetOperator):
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Publish, with the preflight's warnings, and announce it to what waits for the asset."""
+        from spoqplus_backup.core.notice import Notice
         from spoqplus_backup.core.publish import publish
 
         run = self.backup_run(context, settings, connections)
-        published = publish(run, tuple(self.preflight_report(context)["warnings"]))
+        published = publish(run, [Notice.model_validate(item) for item in self.preflight_report(context)["warnings"]])
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = {"set": run.name}
         return published.model_dump(mode="json")

@@ -35,6 +35,7 @@ from spoqplus_backup.core.files.face_scan import pack, scan
 from spoqplus_backup.core.files.face_store import FaceStore, Found, face_store, faces_folder, name_key
 from spoqplus_backup.core.files.guard import check_deletions, check_source
 from spoqplus_backup.core.manifest import SharedObjects
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.parallel import in_parallel
 from spoqplus_backup.core.plain import PlainScheme
 from spoqplus_backup.core.progress import Progress
@@ -87,19 +88,16 @@ class _Tally:
             if self._counts[kind] <= NAMED:
                 log.warning("/%s %s", os.fsdecode(path.lstrip(b"/")), words)
 
-    def warnings(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[Notice]:
         """Without names: the manifest is not encrypted."""
-        for kind, words in _WORDS.items():
-            if count := self._counts[kind]:
-                yield f"{count} face images {words}."
-
-
-_WORDS = {
-    "changed": "were written to while they were read: their newest state may be missing",
-    "vanished": "vanished before they were read",
-    "skipped": "are no files but sockets, pipes or devices: they were left out",
-}
-_READABLE = "faces.encrypt is false: who can read a repository can see the face images in it."
+        if count := self._counts["changed"]:
+            sentence = "{count} face images were written to while they were read: their newest state may be missing."
+            yield notice("faces.changed", sentence, count=count)
+        if count := self._counts["vanished"]:
+            yield notice("faces.vanished", "{count} face images vanished before they were read.", count=count)
+        if count := self._counts["skipped"]:
+            sentence = "{count} face images are no files but sockets, pipes or devices: they were left out."
+            yield notice("faces.skipped", sentence, count=count)
 
 
 class _Sync:
@@ -215,8 +213,12 @@ class _Sync:
             finished_at=datetime.now(timezone.utc),
             files=store.count()[0],
             shared=shared,
-            warnings=(*([] if self._faces.encrypt else [_READABLE]), *self._tally.warnings()),
+            warnings=(*([] if self._faces.encrypt else [_readable()]), *self._tally.warnings()),
         )
+
+
+def _readable() -> Notice:
+    return notice("faces.readable", "faces.encrypt is false: who can read a repository can see the face images in it.")
 
 
 def _files_before(catalog: Catalog) -> int:

@@ -235,7 +235,7 @@ class TestEncryption:
         assert entry.key is not None
         assert entry.key.endswith(".zst")
         assert opened(root(settings) / entry.key, settings) == (images / "0" / "0.jpg").read_bytes()
-        assert "faces.encrypt is false" in made.warnings[0]
+        assert "faces.encrypt is false" in made.warnings[0].words
 
     def test_other_recipients_get_objects_of_their_own(self, site: MakeSite, tmp_path: Path) -> None:
         settings = site()
@@ -326,7 +326,7 @@ class TestFilesInMotion:
 
         monkeypatch.setattr(os, "fstat", touched)
         made = finish(begin(site()))
-        assert made.warnings == (
+        assert tuple(warning.words for warning in made.warnings) == (
             "1 face images were written to while they were read: their newest state may be missing.",
         )
         assert "0/0.jpg was written to all the time" in caplog.text
@@ -343,7 +343,7 @@ class TestFilesInMotion:
         monkeypatch.setattr(faces, "list_objects", list_and_delete)
         run = begin(site())
         made = finish(run)
-        assert made.warnings == ("1 face images vanished before they were read.",)
+        assert tuple(warning.words for warning in made.warnings) == ("1 face images vanished before they were read.",)
         assert made.files == FILES - 1
         assert below(images, "홍길동.jpg".encode()) not in entries(run)
 
@@ -361,7 +361,9 @@ class TestFilesInMotion:
         os.mkfifo(images / "pipe")
         run = begin(site())
         made = finish(run)
-        assert made.warnings == ("1 face images are no files but sockets, pipes or devices: they were left out.",)
+        assert tuple(warning.words for warning in made.warnings) == (
+            "1 face images are no files but sockets, pipes or devices: they were left out.",
+        )
         assert below(images, b"pipe") not in entries(run)
 
     def test_a_deep_tree_is_scanned(self, tmp_path: Path) -> None:
