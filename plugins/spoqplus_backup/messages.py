@@ -337,6 +337,10 @@ KOREAN: dict[str, str] = {
     "log.slack_failed": "Slack에 알리지 못했습니다({attempts}번 시도): {error}. 백업 결과에는 영향이 없습니다.",
     "log.slack_sent": "Slack에 알렸습니다.",
     "log.slack_off": "Slack 연결이 설정되지 않아 알리지 않습니다.",
+    "warning.config_git.exposed": (
+        "git 원격의 브랜치 {branch}와 그 이전 브랜치에 이제 제외하는 파일이 있습니다. 새 브랜치는 그 기록 없이 "
+        "시작합니다. 원격에서 그 브랜치들을 지우고, 파일에 든 비밀을 바꾸세요."
+    ),
     "warning.config_git": "설정이 git에 커밋되지 않았습니다(암호화된 아카이브에는 있습니다): {error}",
     # errors of the operators
     "error.run_failed": (
@@ -941,6 +945,10 @@ ENGLISH: dict[str, str] = {
     "log.slack_failed": "Slack could not be told ({attempts} attempts): {error}. The backup is none the worse for it.",
     "log.slack_sent": "Slack was told.",
     "log.slack_off": "No Slack connection is configured: nobody was told.",
+    "warning.config_git.exposed": (
+        "The branch {branch} of the git remote, and those before it, have files that are excluded now. The new branch "
+        "begins without that history. Delete those branches in the remote, and change the secrets in the files."
+    ),
     "warning.config_git": "The configuration was not committed to git (the encrypted archive has it): {error}",
     "error.run_failed": (
         "The run failed: {tasks}. This task only reports it. Put right what failed and clear that task."

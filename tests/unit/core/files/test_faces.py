@@ -298,6 +298,28 @@ class TestGuard:
         finish(begin(site(maximum_deletions=0.2), 5))  # a person has looked and says that it is meant
         finish(begin(settings, 6))
 
+    def test_a_stop_changes_nothing_in_any_repository_and_the_next_sync_goes_on(
+        self, site: MakeSite, images: Path
+    ) -> None:
+        settings = site()
+        finish(begin(settings))
+        before = [objects(root(settings, number)) for number in (0, 1)]
+        away = images.with_name("unmounted")
+        (images / "new.jpg").write_bytes(b"new")
+        for stop in ("missing", "a file", "a folder in place of files"):
+            images.rename(away)
+            if stop == "a file":
+                images.write_text("no folder")
+            elif stop == "a folder in place of files":
+                for number in range(FILES):
+                    (images / f"{number}.jpg").mkdir(parents=True)
+            with pytest.raises(GuardError):
+                sync_faces(begin(settings, 2), 1)
+            assert [objects(root(settings, number)) for number in (0, 1)] == before, stop
+            shutil.rmtree(images) if images.is_dir() else images.unlink(missing_ok=True)
+            away.rename(images)
+        assert finish(begin(settings, 2)).files == FILES + 1
+
     def test_a_folder_that_can_t_be_read_fails_for_good(
         self, site: MakeSite, images: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
