@@ -247,7 +247,7 @@ def test_files_come_back_by_hand(mariadb_server: SandboxServer, source: Path, tm
     def typed(block: str) -> subprocess.CompletedProcess[str]:
         block = block.replace("/backup/spoqplus", str(repository)).replace("weekly/20241229_040000", weekly)
         block = block.replace("daily/20250101_030000", str(somebody.folder.relative_to(repository)))
-        done = somebody.types(block.replace("cd /\n", f"cd {target}\n").replace("python3 - / ", f"python3 - {target} "))
+        done = somebody.types(block.replace("cd /\n", f"cd {target}\n").replace('.jsonl" / <<', f'.jsonl" {target} <<'))
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 
