@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,6 @@ def attributes_of(path: Path) -> list[str]:
 
 def test_everything_into_an_empty_root(site: Site, source: Path, tmp_path: Path, mariadb_target: SandboxServer) -> None:
     site.back_up("weekly")
-    time.sleep(1.1)
     (source / "public/uploads/deleted").unlink()
     (source / "public/uploads/new").write_text("new")
     (source / "writable/logs/log-2026-01-01.log").open("a").write("one more\n")
@@ -204,7 +202,6 @@ def test_on_the_command_line(
     site: Site, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weekly = site.back_up("weekly").set
-    time.sleep(1.1)
     (source / "public/uploads/deleted").unlink()
     (source / "public/uploads/new").write_text("new")
     site.back_up()
