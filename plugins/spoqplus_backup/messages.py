@@ -341,6 +341,10 @@ KOREAN: dict[str, str] = {
     "log.slack_failed": "Slack에 알리지 못했습니다({attempts}번 시도): {error}. 백업 결과에는 영향이 없습니다.",
     "log.slack_sent": "Slack에 알렸습니다.",
     "log.slack_off": "Slack 연결이 설정되지 않아 알리지 않습니다.",
+    "warning.config_git.exposed": (
+        "git 원격의 브랜치 {branch}와 그 이전 브랜치에 이제 제외하는 파일이 있습니다. 새 브랜치는 그 기록 없이 "
+        "시작합니다. 원격에서 그 브랜치들을 지우고, 파일에 든 비밀을 바꾸세요."
+    ),
     "warning.config_git": "설정이 git에 커밋되지 않았습니다(암호화된 아카이브에는 있습니다): {error}",
     # errors of the operators
     "error.run_failed": (
@@ -954,6 +958,10 @@ ENGLISH: dict[str, str] = {
     "log.slack_failed": "Slack could not be told ({attempts} attempts): {error}. The backup is none the worse for it.",
     "log.slack_sent": "Slack was told.",
     "log.slack_off": "No Slack connection is configured: nobody was told.",
+    "warning.config_git.exposed": (
+        "The branch {branch} of the git remote, and those before it, have files that are excluded now. The new branch "
+        "begins without that history. Delete those branches in the remote, and change the secrets in the files."
+    ),
     "warning.config_git": "The configuration was not committed to git (the encrypted archive has it): {error}",
     "error.run_failed": (
         "The run failed: {tasks}. This task only reports it. Put right what failed and clear that task."
@@ -1247,6 +1255,60 @@ NOTICES: dict[str, str] = {
         "서버는 바이너리 로그를 {kept} 뒤에 지우는데 로그 보관은 {interval}마다 실행됩니다: {runs}번 실패하면 로그를 "
         "잃습니다. 하루 이상 남겨 두게 하세요(binlog_expire_logs_seconds, RDS는 `binlog retention hours`)."
     ),
+    "backup.small": "백업이 {size}뿐입니다: alerts.minimum_backup_bytes({least})보다 작습니다.",
+    "preflight.log_bin": (
+        "서버의 log_bin이 ON이 아니라 {value}입니다: 바이너리 로그가 없어 전체 백업 뒤의 변경을 복원할 수 없습니다."
+    ),
+    "preflight.binlog_format": (
+        "서버의 binlog_format이 ROW가 아니라 {value}입니다: 로그를 적용한 행이 원래와 다를 수 있습니다."
+    ),
+    "preflight.binlog_row_image": (
+        "서버의 binlog_row_image가 FULL이 아니라 {value}입니다: 잃어버린 행을 로그에서 읽어 낼 수 없습니다."
+    ),
+    "preflight.sync_binlog": (
+        "서버의 sync_binlog가 1이 아니라 {value}입니다: 정전되면 로그에서 트랜잭션을 잃을 수 있습니다."
+    ),
+    "preflight.flush_log": (
+        "서버의 innodb_flush_log_at_trx_commit이 1이 아니라 {value}입니다: 정전되면 커밋된 트랜잭션을 잃을 수 있습니다."
+    ),
+    "preflight.gtid_mode": "서버의 gtid_mode가 ON이 아니라 {value}입니다: 복원 시점을 GTID로 가리킬 수 없습니다.",
+    "preflight.engines": "InnoDB가 아닌 테이블 {count}개는 일관된 스냅숏에 들지 않습니다: {names}.",
+    "preflight.floats": (
+        "mysqldump는 FLOAT을 여섯 자리까지만 적어 나머지 자릿수를 잃습니다(DOUBLE은 그대로입니다): {names}."
+    ),
+    "preflight.long_query": "연결 {number}의 쿼리가 {seconds}초째 실행 중입니다: 덤프가 기다려야 할 수 있습니다.",
+    "preflight.openssl": (
+        "encryption.scheme이 openssl입니다: 백업을 쓸 수 있으면 읽을 수도 있습니다. age가 더 강한 방식입니다."
+    ),
+    "preflight.one_recipient": (
+        "수신자가 하나뿐입니다: 그 키를 잃으면 모든 백업을 잃습니다. 다른 곳에 두는 두 번째 키를 더하세요."
+    ),
+    "preflight.beside": "세트와 따로 하는 작업에 문제가 있습니다: {problem}",
+    "files.too_large": (
+        "{component}: 너무 커서 {seconds}초 안에 재지 못했습니다({size} 이상). 스테이징 디스크에 들어갈지 알 수 "
+        "없습니다."
+    ),
+    "files.missing": "{component}: {path} 경로가 없어 백업에 들지 않습니다.",
+    "files.dangling": "{component}: {path} 심볼릭 링크가 가리키는 곳이 없어 백업에 들지 않습니다.",
+    "files.empty": "{component}: {paths} 폴더에 파일이 없습니다: 볼륨이 마운트되어 있습니까?",
+    "files.changed": "{component}: 읽는 사이 바뀐 파일 {count}개: {names}.",
+    "files.vanished": "{component}: 읽기 전에 사라진 파일 {count}개: {names}.",
+    "files.tar": "{component}: tar의 말: {line}",
+    "full.single_files": "{component}: 경로가 모두 폴더인 것은 아니어서 전체 아카이브입니다.",
+    "full.first": "{component}: 증분이 아니라 전체 아카이브입니다: 아직 전체 아카이브가 없습니다.",
+    "full.paths": "{component}: 증분이 아니라 전체 아카이브입니다: 경로나 제외 패턴이 {base} 때와 다릅니다.",
+    "full.snapshot": "{component}: 증분이 아니라 전체 아카이브입니다: {path} 파일은 아는 GNU tar의 스냅숏이 아닙니다.",
+    "full.old": (
+        "{component}: 증분이 아니라 전체 아카이브입니다: {base}의 전체 아카이브가 {days}일 되어 base_days({limit})를 "
+        "넘었습니다."
+    ),
+    "full.gone": "{component}: 증분이 아니라 전체 아카이브입니다: 저장소 {repository}에 {base} 백업이 없습니다.",
+    "full.untrusted": "{component}: 증분이 아니라 전체 아카이브입니다: {problem}",
+    "full.none": "{component}: 증분이 아니라 전체 아카이브입니다: {base}에는 이것의 전체 아카이브가 없습니다.",
+    "faces.readable": "faces.encrypt가 false입니다: 저장소를 읽을 수 있으면 누구나 얼굴 이미지를 볼 수 있습니다.",
+    "faces.changed": "읽는 동안 계속 쓰인 얼굴 이미지 {count}개: 마지막 내용이 빠졌을 수 있습니다.",
+    "faces.vanished": "읽기 전에 사라진 얼굴 이미지 {count}개가 있습니다.",
+    "faces.skipped": "파일이 아니라 소켓, 파이프, 장치인 {count}개를 뺐습니다(얼굴 이미지).",
     "plan.version": "백업의 버전은 {backup}이고 대상 서버는 {target}입니다.",
     "plan.left": "백업에 없는 것은 그대로 남습니다: {names}.",
     "plan.not_logged": (

@@ -305,14 +305,16 @@ def _copied(work: _Work, connections: Connections, replica: str, name: str, fail
     long_term = cadence_named(ref.cadence).long_term
     try:
         target = open_repository(work.settings, replica, connections, long_term=long_term)
-        return _copy_set(work, target, ref, failed)
+        sharing = open_repository(work.settings, replica, connections, long_term=long_term, shared=True)
+        return _copy_set(work, target, sharing, ref, failed)
     except BackupError as error:  # the next set may be well
         log.warning("%s could not be copied to %s: %s", name, replica, error)
         work.failures.append(error)
         return None
 
 
-def _copy_set(work: _Work, target: Repository, ref: SetRef, failed: set[str]) -> bool:
+def _copy_set(work: _Work, target: Repository, sharing: Repository, ref: SetRef, failed: set[str]) -> bool:
+    """Copy one set; `sharing` is the same replica, opened for what several sets name."""
     sources = _catalogs(work.settings, work.sources)
     into = _catalog(work.settings, target)
     if _has(into, ref):
@@ -329,7 +331,7 @@ def _copy_set(work: _Work, target: Repository, ref: SetRef, failed: set[str]) ->
             stack.enter_context(leased(holder, [ref.name], f"replication to {target.name}", "copy"))
         _send(work, trusted.holders, target, objects)
         if work.shared is not None:
-            _send_shared(work, trusted.holders, target, work.shared(trusted.holders[0], manifest))
+            _send_shared(work, trusted.holders, sharing, work.shared(trusted.holders[0], manifest))
     _check_logs(work.settings, target, manifest)
     target.put_bytes(f"{ref.name}/{SIGNATURE}", trusted.proved.signature)
     target.put_bytes(f"{ref.name}/{MANIFEST}", trusted.proved.content)
@@ -377,10 +379,13 @@ def _bring(work: _Work, holders: Sequence[Repository], target: Repository, key: 
 def _send_shared(
     work: _Work, holders: Sequence[Repository], target: Repository, items: Iterable[tuple[str, str]]
 ) -> None:
-    """Objects that are named by what they hold, so that one which is there is the right one."""
+    """Objects that are named by what they hold: one that is there is the right one, and is locked for this set."""
 
-    def send(item: tuple[str, str]) -> None:
-        key, sha256 = item
+    def send(item: tuple[str, str, bool]) -> None:
+        key, sha256, is_there = item
+        if is_there:
+            target.lock(key)
+            return
         stored = next((found for holder in holders if (found := holder.stat(key)) is not None), None)
         if stored is None:
             raise missing(f"{holders[0].url}/{key}")
@@ -389,13 +394,13 @@ def _send_shared(
         )
         _bring(work, holders, target, key, part)
 
-    lacking = _lacking(items, target)
-    while batch := list(islice(lacking, BATCH)):
+    compared = _compared(items, target)
+    while batch := list(islice(compared, BATCH)):
         in_parallel(send, batch, STORE_THREADS)
 
 
-def _lacking(items: Iterable[tuple[str, str]], target: Repository) -> Iterator[tuple[str, str]]:
-    """Those that a replica does not list; both come sorted, so neither is held in memory."""
+def _compared(items: Iterable[tuple[str, str]], target: Repository) -> Iterator[tuple[str, str, bool]]:
+    """Each with whether a replica lists it; both come sorted, so neither is held in memory."""
     there: Iterator[str] | None = None
     current: str | None = None
     for key, sha256 in items:
@@ -404,8 +409,7 @@ def _lacking(items: Iterable[tuple[str, str]], target: Repository) -> Iterator[t
             current = next(there, None)
         while current is not None and current < key:
             current = next(there, None)
-        if current != key:
-            yield key, sha256
+        yield key, sha256, current == key
 
 
 def _check_logs(settings: Settings, target: Repository, manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE
@@ -277,3 +278,34 @@ def test_a_shared_object_that_is_nowhere_is_named(world: World) -> None:
     with pytest.raises(IntegrityError, match=r"faces/00/gone\.zst\.age is not there"):
         world.copy(ONE, shared=lambda *_: [("faces/00/gone.zst.age", "0" * 64)])
     assert world.replica.stat(f"{ONE}/{MANIFEST}") is None
+
+
+def test_shared_objects_that_a_replica_has_are_locked_as_long_as_the_monthly_set(
+    world: World, endpoints: tuple[str, str]
+) -> None:
+    client = s3.s3_client(s3.record(endpoints[1]))
+    bucket = f"locked-{world.settings.repository('dr').root.rpartition('/')[2].replace('_', '-')}"[:63].rstrip("-")
+    client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    locked = {"root": f"s3://{bucket}", "object_lock": {"mode": "governance", "days": 30}}
+    content = yaml.safe_load(world.settings.source.read_text())
+    content["repositories"][2] |= locked | {"long_term_storage_class": "GLACIER_IR"}
+    world.settings.source.write_text(yaml.safe_dump(content))
+    world = world._replace(settings=load_settings(world.settings.source))
+    monthly = "monthly/20250301_050000"
+    world.publish(ONE)
+    world.publish(monthly)
+    faces = {f"faces/{number:02d}/{number:064d}.zst.age": f"face {number}".encode() for number in range(3)}
+    for key, face in faces.items():
+        world.sources[0].put_bytes(key, face)
+    digests = sorted((key, hashlib.sha256(face).hexdigest()) for key, face in faces.items())
+
+    world.copy(ONE, shared=lambda *_: digests[:2])
+    heads = {key: client.head_object(Bucket=bucket, Key=key) for key, _ in digests[:2]}
+    assert [head.get("ObjectLockMode") for head in heads.values()] == [None, None]
+    world.copy(monthly, shared=lambda *_: digests[1:])
+
+    heads = {key: client.head_object(Bucket=bucket, Key=key) for key in faces}
+    assert [heads[key].get("ObjectLockMode") for key in sorted(heads)] == [None, "GOVERNANCE", "GOVERNANCE"]
+    assert {head.get("StorageClass") for head in heads.values()} == {None}
+    part = client.head_object(Bucket=bucket, Key=f"{monthly}/database/{PARTS[0]}")
+    assert (part["ObjectLockMode"], part["StorageClass"]) == ("GOVERNANCE", "GLACIER_IR")

@@ -77,6 +77,15 @@ class Repository(Protocol):
             DiskFullError: there is no room left.
         """
 
+    def lock(self, key: str) -> None:
+        """Lock an object that is there as long as one that is stored now; a longer or harder lock stays as it is.
+
+        Nothing happens where the repository is not opened with a lock.
+
+        Raises:
+            IntegrityError: there is no such object.
+        """
+
     def put_bytes(self, key: str, content: bytes) -> None:
         """Store a small object, in place of one of that name."""
 

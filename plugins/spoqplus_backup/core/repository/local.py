@@ -92,6 +92,9 @@ class LocalRepository:
             return False
         return True
 
+    def lock(self, key: str) -> None:
+        """A folder locks nothing."""
+
     def put_bytes(self, key: str, content: bytes) -> None:
         """Store a small object, in place of one of that name."""
         with self._translated(key), written_aside(self._path(key)) as file:

@@ -50,6 +50,7 @@ PIECE_BYTES = 16 * MIB
 PIECES_AT_ONCE = 4
 MOST_PIECES = 10_000  # S3's limit
 ATTEMPTS = 5  # to go on with a broken download
+SAME_LOCK = timedelta(hours=1)  # a lock that ends so much earlier is as good: it was set in this run
 
 WHOLE = "sha256"  # metadata: of the object, in hexadecimal
 COMPOSITE = "sha256-pieces"  # metadata: what S3 makes of the checksums of a multipart upload's pieces, in Base64
@@ -64,6 +65,7 @@ _NEVER = (
     "InvalidStorageClass",
 )
 _NO_LOCK = ("ObjectLockConfigurationNotFoundError", "InvalidRequest", "NotImplemented", "MethodNotAllowed")
+_HARDEST = "COMPLIANCE"
 _DEFAULT_CLASS = "STANDARD"
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
 _POLICY = "s3:ListBucket, s3:ListBucketMultipartUploads, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload"
@@ -184,13 +186,28 @@ class S3Repository:
         return True
 
     def _lock_again(self, key: str, head: dict[str, Any]) -> None:
-        """Lock what was stored before the lock was configured."""
-        if self.keeping.lock_mode is None or head.get("ObjectLockMode"):
+        """Lock what was stored before the lock was configured, or is locked for less; never shorter, never weaker."""
+        if self.keeping.lock_mode is None:
             return
         lock = self._lock()
-        retention = {"Mode": lock["ObjectLockMode"], "RetainUntilDate": lock["ObjectLockRetainUntilDate"]}
+        mode, until = head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")
+        wanted = _HARDEST if mode == _HARDEST else lock["ObjectLockMode"]
+        last = lock["ObjectLockRetainUntilDate"]
+        if until is not None:
+            if mode == wanted and until >= last - SAME_LOCK:
+                return
+            last = max(last, until)
         with self._translated(key):
-            self._client.put_object_retention(**self._at(key), Retention=retention)
+            self._client.put_object_retention(**self._at(key), Retention={"Mode": wanted, "RetainUntilDate": last})
+
+    def lock(self, key: str) -> None:
+        """Lock an object that is there as long as one that is stored now."""
+        if self.keeping.lock_mode is None:
+            return
+        head = self._head(key)
+        if head is None:
+            raise missing(self._where(key))
+        self._lock_again(key, head)
 
     def _put_whole(self, key: str, source: Path, sha256: str) -> None:
         checksum = _base64(bytes.fromhex(sha256))
