@@ -14,6 +14,7 @@ import pytest
 
 import compare
 from airflow_instance import RUN_ENDED
+from slack_sink import words
 from spoqplus_backup.cli import main
 from spoqplus_backup.core.connections import EnvironmentConnections
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
@@ -129,8 +130,9 @@ def test_everything_is_backed_up_copied_and_restored(site: World, club: Club) ->
     assert airflow.wait(RESTORE, run) == "success", airflow.task_states(RESTORE, run)
 
     assert compare.differences(observed(site.production), observed(site.test_server)) == []
-    (club.www / "uploads" / "half an upload.tmp").unlink()
-    for place in ("uploads", "faces", "Config", ".env"):
+    del uploads[b"half an upload.tmp"]
+    assert differences(uploads, described(club.restored("uploads"))) == []
+    for place in ("faces", "Config", ".env"):
         assert differences(described(club.www / place), described(club.restored(place))) == [], place
     logs = described(club.restored("logs"))
     assert {facts.pop("owner") for facts in logs.values()} == {(33, 33)}
@@ -160,7 +162,7 @@ def test_what_goes_wrong_beside_the_set_does_not_keep_it_from_being_published(si
     assert (tasks["config_git"]["state"], tasks["config_git"]["try_number"]) == ("success", 3)
     assert site.manifest("local", site.airflow.xcom(DAILY, run, "publish")["set"])
     assert (club.folder / "mirror" / "large").exists()
-    told = "\n".join(map(str, site.slack.messages))
+    told = "\n".join(map(words, site.slack.messages))
     assert "club 백업 실패" in told
     assert "is empty, as one is whose disk is not mounted" in told
     assert "git에 커밋되지 않았습니다" in told

@@ -71,7 +71,7 @@ class Club:
         (uploads / "새 사진.jpg").write_bytes(b"picture" * 1000)
         (uploads / "half an upload.tmp").write_text("not yet")
         (uploads / " ").unlink()
-        (uploads / "빈 폴더").rename(uploads / "다른 이름")
+        (uploads / "깊은 폴더").rename(uploads / "다른 이름")
         with (self.www / "logs" / "log-1").open("a") as log:
             log.write("one more line\n")
         (self.www / "faces" / "3").write_text("another face")
