@@ -158,7 +158,8 @@ def _copied(work: _Work, connections: Connections, replica: str, name: str) -> b
     long_term = cadence_named(ref.cadence).long_term
     try:
         target = open_repository(work.settings, replica, connections, long_term=long_term)
-        return _copy_set(work, target, ref)
+        beside = open_repository(work.settings, replica, connections)  # a lease is not kept for years
+        return _copy_set(work, target, beside, ref)
     except GoneError as error:
         work.failed[name] = error
         work.warn(str(error))
@@ -169,7 +170,7 @@ def _copied(work: _Work, connections: Connections, replica: str, name: str) -> b
     return None
 
 
-def _copy_set(work: _Work, target: Repository, ref: SetRef) -> bool:
+def _copy_set(work: _Work, target: Repository, beside: Repository, ref: SetRef) -> bool:
     sources = catalogs_of(work.settings, work.sources)
     if has(target, ref):
         refuse_other(sources, catalog_of(work.settings, target), ref)
@@ -182,7 +183,7 @@ def _copy_set(work: _Work, target: Repository, ref: SetRef) -> bool:
     used = [ref.name, *([FACES] if any(item.name == FACE_IMAGES for item in manifest.components) else [])]
     with contextlib.ExitStack() as stack:  # retention leaves it alone meanwhile, here and there
         holders = _leased_holders(stack, trusted.holders, target, ref)
-        stack.enter_context(leased(target, used, f"replication from {holders[0].name}", PURPOSE))
+        stack.enter_context(leased(beside, used, f"replication from {holders[0].name}", PURPOSE))
         _send(work, holders, target, objects)
         if work.shared is not None:
             _send_shared(work, holders, target, work.shared(holders[0], manifest))

@@ -37,13 +37,18 @@ def site(keep: KeepSettings) -> Settings:
     replica = RepositorySettings(name="dr", root="file:///dr", role="replica", keep=keep)
     local = RepositorySettings(name="local", root="file:///local")
     return Settings.model_validate(
-        {"timezone": "UTC", "encryption": {"recipients": [RECIPIENT]}, "repositories": (local, replica)}
+        {
+            "timezone": "UTC",
+            "encryption": {"recipients": [RECIPIENT]},
+            "signing": {"public_key_files": ["/signing.pub"]},
+            "repositories": (local, replica),
+        }
     )
 
 
 @given(keeps, histories)
 @hypothesis_settings(deadline=None)
-def test_what_is_brought_is_not_deleted_at_once_and_all_that_stays_is_brought(
+def test_what_is_brought_stays_and_the_newest_of_each_cadence_is_brought(
     keep: KeepSettings, history: dict[int, tuple[str, bool, int]]
 ) -> None:
     facts: dict[str, SetFacts] = {}
@@ -74,3 +79,11 @@ def test_what_is_brought_is_not_deleted_at_once_and_all_that_stays_is_brought(
     assert brought <= retention(there | brought, much_later)
     newest = {item.cadence: name for name, item in sorted(facts.items())}
     assert set(newest.values()) <= there | brought
+
+
+def test_a_replica_that_keeps_everything_gets_everything_but_safety_sets() -> None:
+    settings = site(KeepSettings(forever=True))
+    refs = [SetRef("daily", f"{FIRST + timedelta(days=days):%Y%m%d_%H%M%S}") for days in range(400)]
+    safety = SetRef("safety", "20250101_120000")
+    assert set(kept_there(settings, settings.repository("dr"), [*refs, safety])) == set(refs)
+    assert kept_there(settings, settings.repository("dr"), [safety]) == []
