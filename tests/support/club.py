@@ -71,7 +71,7 @@ class Club:
         (uploads / "새 사진.jpg").write_bytes(b"picture" * 1000)
         (uploads / "half an upload.tmp").write_text("not yet")
         (uploads / " ").unlink()
-        (uploads / "깊은 폴더").rename(uploads / "다른 이름")
+        (uploads / "회원").rename(uploads / "떠난 회원")
         with (self.www / "logs" / "log-1").open("a") as log:
             log.write("one more line\n")
         (self.www / "faces" / "3").write_text("another face")
@@ -90,8 +90,9 @@ def club_in(folder: Path) -> Iterator[Club]:
         dangling = club.www / "uploads" / "dangling"
         dangling.unlink()  # it leads out of any other root, where a restore refuses it
         dangling.symlink_to("no such\nplace")
-        for name in ("logs", "faces", "Config"):
+        for name in ("logs", "faces", "Config", "uploads/회원"):
             (club.www / name).mkdir()
+        (club.www / "uploads" / "회원" / "7.jpg").write_bytes(b"face" * 100)
         for number in range(20):
             (club.www / "logs" / f"log-{number}").write_text(f"line {number}\n" * 100)
             (club.www / "faces" / f"{number}").write_text(f"face {number}")
