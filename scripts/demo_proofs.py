@@ -7,7 +7,9 @@ from pathlib import Path
 
 import MySQLdb
 
+import demo_files
 from compare import Snapshot, snapshot
+from demo_files import Trees
 from demo_terminal import Terminal, shown
 from demo_world import DATABASE, DemoError, World
 from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE, Manifest
@@ -54,11 +56,14 @@ def count_others(found: Snapshot) -> int:
 
 
 def damage(world: World, terminal: Terminal) -> None:
-    """Do to production what nobody wants to see.
+    """Do to production's database and files what nobody wants to see.
 
     Raises:
         DemoError: the server refused.
     """
+    for command in demo_files.DAMAGE:
+        terminal.line(f"$ {command}")
+    demo_files.damage(world.www)
     connection = world.production.connect(database=DATABASE)
     try:
         with connection.cursor() as cursor:
@@ -99,6 +104,17 @@ def comparison_rows(terminal: Terminal, before: Snapshot, damaged: Snapshot, aft
             same = before[kind].get(name) == after[kind].get(name)
             verdict = f"{terminal.mark(same)} {terminal.text('table.same' if same else 'table.changed')}"
             rows.append([name, *(shown(found, kind, name) for found in (before, damaged, after)), verdict])
+    return rows
+
+
+def file_rows(terminal: Terminal, before: Trees, damaged: Trees, after: Trees) -> list[list[str]]:
+    """As `comparison_rows`, for each top of the files; of the damage, how many are still what they were."""
+    rows = []
+    for top, seen in before.items():
+        left = len(seen) - demo_files.changed(seen, damaged[top])
+        same = not demo_files.changed(seen, after[top])
+        verdict = f"{terminal.mark(same)} {terminal.text('table.same' if same else 'table.changed')}"
+        rows.append([top, f"{len(seen):,}", f"{left:,}", f"{len(after[top]):,}", verdict])
     return rows
 
 
