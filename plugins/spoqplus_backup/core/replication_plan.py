@@ -11,6 +11,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from pydantic import ValidationError
+
 from spoqplus_backup.core.cadence import DAILY
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
@@ -54,8 +56,11 @@ class Damaged(Model):
     @classmethod
     def read(cls, settings: Settings) -> "Damaged":
         """Those that were found in the last day."""
-        content = read_json(cls._path(settings))
-        found = cls() if content is None else cls.model_validate(content)
+        try:
+            found = cls.model_validate(read_json(cls._path(settings)) or {})
+        except (IntegrityError, ValidationError) as error:
+            log.warning("Which sets are damaged is forgotten: %s", error)
+            found = cls()
         since = datetime.now(timezone.utc) - DAMAGE_RESTS
         return cls(
             sets={

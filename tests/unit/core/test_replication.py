@@ -291,6 +291,8 @@ def test_a_set_that_is_damaged_everywhere_is_told_once_a_day(world: World, monke
     monkeypatch.setattr(replication_plan, "DAMAGE_RESTS", timedelta(0))
     assert world.plan().sets == {"dr": (ONE,)}
     monkeypatch.undo()
+    (world.settings.staging.directory / "spoqplus" / "replication" / "damaged.json").write_text("not JSON")
+    assert world.plan().sets == {"dr": (ONE,)}, "forgotten, it is only tried sooner"
     world.sources[0].put_bytes(PART, content_of(ONE, PARTS[0]))
     assert world.copy(ONE).copied == {"dr": (ONE,)}
 
