@@ -8,9 +8,9 @@ again.
 certain ones. Without a replica in the configuration it never starts by itself.
 
 **What.** `list_sets` names what each replica lacks: the sets that were announced, all others that its own retention
-would keep, newest first and twenty a run, and those that they depend on. `copy_sets` takes one after the other: objects
-first, each looked at when it has arrived, signature and manifest last. `copy_logs` brings the binary logs. What is there
-is not sent again. `notify` tells Slack when a set was copied, or something failed.
+would keep, newest first and twenty a run, and those that they depend on. `copy_sets` takes one after the other: the
+objects, each looked at when it has arrived, then signature and manifest. `copy_logs` brings the binary logs. What is
+there is not sent again. `notify` tells Slack when a set was copied, or something failed.
 
 **When it fails.** The other replicas and sets are not held up. Open the red task before `notify`: its log names the
 damaged object, or the replica that could not be reached. Put that right and *clear* the task: it goes on where it was.
