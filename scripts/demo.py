@@ -93,17 +93,17 @@ def tell_story(world: World, terminal: Terminal, started: float) -> Result:
     Raises:
         DemoError: a run failed.
     """
-    before = _before(world, terminal, started)
-    backup, backup_proofs = _back_up(world, terminal)
-    terminal.step("step.damage")
-    damage(world, terminal)
-    with ThreadPoolExecutor(1) as beside:  # the restore changes nothing before it is approved
-        looking = beside.submit(Observed.of, world)
-        restore, restore_proofs = _restore(world, terminal, looking.result)
-    compared = _compare(world, terminal, before, looking.result())
-    terminal.step("step.by_hand")
-    opened = open_by_hand(world, terminal, manifest_of(world, str(backup.result("publish")["set"])))
-    return Result(backup, restore, (*backup_proofs, *restore_proofs, *compared, *opened))
+    with ThreadPoolExecutor(1) as beside:  # what takes the server some seconds is looked at meanwhile
+        before = _before(world, terminal, started)
+        backup, published = _back_up(world, terminal)
+        terminal.step("step.damage")
+        damage(world, terminal)
+        damaged = beside.submit(Observed.of, world)  # the restore changes nothing before it is approved
+        restore, restored = _restore(world, terminal, damaged.result)
+        after = beside.submit(Observed.of, world)
+        by_hand = _by_hand(world, terminal, str(backup.result("publish")["set"]))
+        compared = _compare(terminal, before, damaged.result(), after.result)
+    return Result(backup, restore, (*published, *restored, *by_hand, *compared))
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,7 @@ def _back_up(world: World, terminal: Terminal) -> tuple[Run, list[Proof]]:
     terminal.step("step.backup")
     world.airflow.wait_for_dag(DAILY_BACKUP, DAG_SECONDS)
     run = start_and_follow(world, terminal, DAILY_BACKUP, {}, lambda _: None)
-    manifest = manifest_of(world, str(run.result("publish")["set"]))
-    published = Proof(terminal.text("proof.backup", name=manifest.name), True)
-    return run, [published, check_copies(world, terminal, manifest)]
+    return run, [Proof(terminal.text("proof.backup", name=run.result("publish")["set"]), True)]
 
 
 def _restore(world: World, terminal: Terminal, look: Callable[[], object]) -> tuple[Run, list[Proof]]:
@@ -169,9 +167,15 @@ def _restore(world: World, terminal: Terminal, look: Callable[[], object]) -> tu
     ]
 
 
-def _compare(world: World, terminal: Terminal, before: Observed, damaged: Observed) -> list[Proof]:
+def _by_hand(world: World, terminal: Terminal, name: str) -> list[Proof]:
+    terminal.step("step.by_hand")
+    manifest = manifest_of(world, name)
+    return [check_copies(world, terminal, manifest), *open_by_hand(world, terminal, manifest)]
+
+
+def _compare(terminal: Terminal, before: Observed, damaged: Observed, look: Callable[[], Observed]) -> list[Proof]:
     terminal.step("step.compare")
-    after = Observed.of(world)
+    after = look()
     headings = [terminal.text(f"table.{name}") for name in ("object", "before", "damaged", "after", "content")]
     rows = comparison_rows(terminal, before.database, damaged.database, after.database)
     rows += file_rows(terminal, before.files, damaged.files, after.files)

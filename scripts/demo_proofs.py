@@ -149,8 +149,9 @@ def open_by_hand(world: World, terminal: Terminal, manifest: Manifest) -> list[P
 def check_copies(world: World, terminal: Terminal, manifest: Manifest) -> Proof:
     """Every object of the set in every repository, by the command line that works without Airflow, too."""
     verdict = _shell(terminal, f"spoqplus-backup --config {_quoted(world.settings.source)} verify {manifest.name}")
-    good = verdict.count(f"{manifest.name}: good ({len(manifest.objects())} objects")
-    text = terminal.text("proof.copies", count=len(manifest.objects()))
+    count = len(manifest.objects()) + sum(item.shared.count for item in manifest.components if item.shared is not None)
+    good = verdict.count(f"{manifest.name}: good ({count} objects")
+    text = terminal.text("proof.copies", count=count)
     return Proof(text, good == len(world.settings.repositories))
 
 

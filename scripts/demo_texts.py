@@ -14,7 +14,7 @@ ENGLISH = {
     "step.damage": "Damaging production",
     "step.restore": "The restore to production, asked for through Airflow's API",
     "step.compare": "Comparing production with what it held before",
-    "step.by_hand": "Opening one part by hand, with nothing of ours",
+    "step.by_hand": "Looking at the backup from a shell: every copy; one part, opened with nothing of ours",
     "step.summary": "Summary",
     # the world
     "world.filling": "The first time only: filling a MariaDB with {megabytes} MB of SPOQ Plus data",
@@ -92,7 +92,7 @@ KOREAN = {
     "step.damage": "운영 데이터를 훼손합니다",
     "step.restore": "Airflow API로 운영 복원을 요청합니다",
     "step.compare": "운영 서버를 훼손 전과 대조합니다",
-    "step.by_hand": "이 프로젝트 없이 손으로 파트 하나를 열어 봅니다",
+    "step.by_hand": "셸에서 백업을 확인합니다: 모든 사본, 그리고 이 프로젝트 없이 손으로 연 파트 하나",
     "step.summary": "요약",
     "world.filling": "처음 한 번만: MariaDB에 SPOQ Plus 데이터 {megabytes} MB를 채웁니다",
     "world.production": "운영 서버 | MariaDB {version}, {address}, 소켓 {socket}, 바이너리 로그 {binary_log}",

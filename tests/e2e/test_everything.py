@@ -139,11 +139,11 @@ def test_everything_is_backed_up_copied_and_restored(site: World, club: Club) ->
     for facts in (written := described(club.www / "logs")).values():
         del facts["owner"]
     assert differences(written, logs) == []
-    assert (club.root / "club-environment.env").read_text().splitlines()[1:] == [
+    assert (club.root / "spoqplus-environment.env").read_text().splitlines()[1:] == [
         "APP_NAME='두 번째'",
         f"DB_PASSWORD='{DATABASE_PASSWORD}'",
     ]
-    assert sorted(path.name for path in club.root.iterdir()) == sorted(["club-environment.env", club.www.parts[1]])
+    assert sorted(path.name for path in club.root.iterdir()) == sorted(["spoqplus-environment.env", club.www.parts[1]])
 
 
 def test_what_goes_wrong_beside_the_set_does_not_keep_it_from_being_published(site: World, club: Club) -> None:
