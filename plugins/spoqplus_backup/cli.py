@@ -12,12 +12,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.archive.incremental import ref_problems
 from spoqplus_backup.core.connections import Connections, EnvironmentConnections
 from spoqplus_backup.core.crypto import generate_signing_key, key_fingerprint
-from spoqplus_backup.core.errors import BackupError, PermanentError, SettingsError
+from spoqplus_backup.core.errors import AbsentError, BackupError, PermanentError, SettingsError
 from spoqplus_backup.core.files.face_check import shared_problems
 from spoqplus_backup.core.manifest import Component, Manifest, Part
 from spoqplus_backup.core.mysql.dump import dump
@@ -299,30 +300,43 @@ def _covers(manifest: Manifest) -> str:
     return f"{len(manifest.binlogs)} logs, {transactions:,} transactions"
 
 
-def _find(options: argparse.Namespace, settings: Settings) -> tuple[list[tuple[Repository, Manifest]], int]:
-    """The set in every repository that has it, and how many have not; `latest` is the newest of the first one.
+class _Copies(NamedTuple):
+    """A set in the repositories that have it; those that lack it, and how many can't tell or can't be believed."""
+
+    found: list[tuple[Repository, Manifest]]
+    lacking: list[Repository]
+    failures: int
+
+
+def _find(options: argparse.Namespace, settings: Settings) -> _Copies:
+    """The set in every repository that has it; `latest` is the newest of the first one.
 
     Raises:
         PermanentError: none has it in a state that can be trusted.
     """
     found: list[tuple[Repository, Manifest]] = []
-    without = 0
+    absent: dict[Repository, AbsentError] = {}
+    failures = 0
     for repository in _repositories(options, settings, EnvironmentConnections()):
         wanted = found[0][1].name if found else options.backup
         try:
             found.append((repository, _catalog(settings, repository).resolve(wanted)))
+        except AbsentError as error:  # as its retention may have left it
+            absent[repository] = error
         except BackupError as error:
             print(f"{repository.name}: {error}", file=sys.stderr)
-            without += 1
+            failures += 1
     if not found:
+        for repository, missing in absent.items():
+            print(f"{repository.name}: {missing}", file=sys.stderr)
         raise PermanentError(f"No repository has a usable backup {options.backup}: see above.")
-    return found, without
+    return _Copies(found, list(absent), failures)
 
 
 def show_set(options: argparse.Namespace) -> int:
     """Print what a set holds."""
     settings = _settings(options)
-    (repository, manifest), *_ = _find(options, settings)[0]
+    repository, manifest = _find(options, settings).found[0]
     if options.json:
         print(manifest.to_json().decode(), end="")
         return 0
@@ -378,10 +392,11 @@ def _show_range(manifest: Manifest, zone: ZoneInfo) -> None:
 
 
 def verify_set(options: argparse.Namespace) -> int:
-    """Print every object that is not as the signed manifest says."""
+    """Print every object that is not as the signed manifest says. That a repository lacks the set is but a note."""
     settings = _settings(options)
-    found, without = _find(options, settings)
-    status = 1 if without else 0
+    found, lacking, failures = _find(options, settings)
+    status = 1 if failures else 0
+    good = []
     for repository, manifest in found:
         problems = _damage(repository, manifest, read_back=options.read) + _log_damage(settings, repository, manifest)
         try:
@@ -396,7 +411,13 @@ def verify_set(options: argparse.Namespace) -> int:
         shared = sum(component.shared.count for component in manifest.components if component.shared is not None)
         objects = len(manifest.objects()) + 2 * len(manifest.binlogs) + shared  # each log has its index beside it
         print(f"{repository.name}: {manifest.name}: {verdict} ({objects} objects, {size})")
-        status = 1 if problems else status
+        if problems:
+            status = 1
+        else:
+            good.append(repository.name)
+    for repository in lacking:
+        copies = f"there is a good copy in {', '.join(good)}" if good else "there is no good copy anywhere"
+        print(f"{repository.name}: note: {found[0][1].name} is not there; {copies}")
     return status
 
 
@@ -424,7 +445,7 @@ def _damage(repository: Repository, manifest: Manifest, *, read_back: bool) -> l
 def list_files(options: argparse.Namespace) -> int:
     """Print a line for each file, folder and link that a restore would give; 1 when there is none."""
     settings, connections = _settings(options), EnvironmentConnections()
-    (repository, manifest), *_ = _find(options, settings)[0]
+    repository, manifest = _find(options, settings).found[0]
     zone = ZoneInfo(settings.timezone)
     count = 0
     for item in files_of(settings, connections, repository, manifest, options.component, options.pattern):
@@ -609,7 +630,7 @@ def release_set(options: argparse.Namespace) -> int:
     """Release a hold, with the credentials that may delete."""
     settings, connections = _settings(options), EnvironmentConnections()
     removers = [open_remover(settings, item.name, connections) for item in settings.repositories]
-    if not any(is_held(remover, options.backup) for remover in removers):
+    if not is_held(removers, options.backup):
         raise PermanentError(f"{options.backup} is not held: see `spoqplus-backup holds`.")
     release(removers, options.backup)
     print(f"{options.backup} is no longer held.")

@@ -325,6 +325,10 @@ KOREAN: dict[str, str] = {
     "plan.files.deleted": "백업 전에 지워져 복원하지 않는 것 {count}개: {names}",
     # the log
     "log.stage": "{stage} {component}: 파트 {parts}개, {sizes}, {seconds}, {rate}/s",
+    "log.asked_already": (
+        "{run} 실행이 이미 이 저장소의 삭제 승인을 기다리거나 지우는 중이므로 다시 묻지 않습니다. 다른 저장소는 "
+        "계속합니다."
+    ),
     "log.dry_run": "계획만 세우는 실행이므로 여기서 끝납니다.",
     "log.nothing_overwritten": "복원이 덮어쓸 것이 없어 안전 백업이 필요하지 않습니다.",
     "log.no_target": "복원할 시점을 주지 않았으므로 적용할 바이너리 로그가 없습니다.",
@@ -556,6 +560,10 @@ KOREAN: dict[str, str] = {
     "retention.title": "{site} 보관 기간 정리 계획: {repository}",
     "retention.counts": "지울 것 {delete}개({size}), 남길 것 {keep}개. 지울 비율 {share}(승인 없이 {maximum}까지).",
     "retention.needs_approval": "승인 없이 지울 수 있는 것보다 많습니다: 사람이 승인해야 합니다.",
+    "retention.nothing_good": (
+        "복구할 수 있는 백업이 하나도 없습니다. 로그와 백업을 지우지 않습니다: 바로 전체 백업을 실행하세요."
+    ),
+    "retention.unread": "{repository}에 접속할 수 없어 그곳에만 적힌 보존 지정은 알 수 없습니다.",
     "retention.delete": "지울 것",
     "retention.keep": "남길 것",
     "retention.column.what": "무엇",
@@ -565,13 +573,14 @@ KOREAN: dict[str, str] = {
     "retention.kind.unfinished": "끝나지 않음",
     "retention.kind.upload": "끊긴 업로드",
     "retention.reason.untrusted": "읽거나 믿을 수 없어 지우지 않음: {detail}",
+    "retention.reason.future": "시계가 틀려 미래 시각({detail})으로 남아 세지도 지우지도 않음",
     "retention.reason.hold": "보존 지정: {detail}",
     "retention.reason.lease": "사용 중: {detail}",
     "retention.reason.locked": "버킷이 {detail}까지 잠금",
     "retention.reason.young": "최소 보관 시간이 지나지 않음",
     "retention.reason.newest": "{detail}의 가장 새 백업",
     "retention.reason.newest_full": "데이터베이스가 있는 가장 새 백업",
-    "retention.reason.days": "최근 {detail}일",
+    "retention.reason.days": "정상 백업이 있는 최근 {detail}일",
     "retention.reason.daily": "일별 {detail}",
     "retention.reason.weekly": "주별 {detail}",
     "retention.reason.monthly": "월별 {detail}",
@@ -931,6 +940,10 @@ ENGLISH: dict[str, str] = {
     ),
     "plan.files.deleted": "Deleted before the backup was made, and not restored: {count}: {names}",
     "log.stage": "{stage} {component}: {parts} parts, {sizes}, {seconds}, {rate}/s",
+    "log.asked_already": (
+        "The run {run} has asked about this repository and is under way: nobody is asked again. The other "
+        "repositories go on."
+    ),
     "log.dry_run": "This run was to plan only: it ends here.",
     "log.nothing_overwritten": "The restore overwrites nothing: there is no need of a safety backup.",
     "log.no_target": "No point in time was asked for: there is no binary log to apply.",
@@ -1164,6 +1177,8 @@ ENGLISH: dict[str, str] = {
     "retention.title": "{site} retention of {repository}",
     "retention.counts": "{delete} to delete ({size}), {keep} to keep. That is {share} ({maximum} without approval).",
     "retention.needs_approval": "More than may be deleted without approval: a person has to agree.",
+    "retention.nothing_good": ("No backup here could be restored, so no log and no set goes: make a full backup now."),
+    "retention.unread": "{repository} can't be reached: holds that only it has are not known.",
     "retention.delete": "To delete",
     "retention.keep": "To keep",
     "retention.column.what": "What",
@@ -1173,13 +1188,14 @@ ENGLISH: dict[str, str] = {
     "retention.kind.unfinished": "unfinished",
     "retention.kind.upload": "broken upload",
     "retention.reason.untrusted": "can't be read or trusted, so it is never deleted: {detail}",
+    "retention.reason.future": "a wrong clock dated it {detail}: it counts for nothing and stays",
     "retention.reason.hold": "held: {detail}",
     "retention.reason.lease": "in use: {detail}",
     "retention.reason.locked": "locked by the bucket until {detail}",
     "retention.reason.young": "younger than the minimum age",
     "retention.reason.newest": "newest of {detail}",
     "retention.reason.newest_full": "newest with a database",
-    "retention.reason.days": "last {detail} days",
+    "retention.reason.days": "last {detail} days with a good backup",
     "retention.reason.daily": "daily {detail}",
     "retention.reason.weekly": "weekly {detail}",
     "retention.reason.monthly": "monthly {detail}",

@@ -92,6 +92,7 @@ class Faults:
     statuses: list[int] = field(default_factory=list)  # of the next answers; then the server behind answers
     always: int | None = None  # the status of every answer
     only: str = ""  # the one method that they are answers to
+    part: str = ""  # what the addresses that they are answers to have in them
     code: str = "SlowDown"
     cut_bodies: list[int] = field(default_factory=list)  # the next downloads break off after so many bytes
     flip_uploads: int = 0  # so many uploads of sets arrive with their last byte changed
@@ -100,8 +101,8 @@ class Faults:
     def count(self, method: str) -> int:
         return sum(request.startswith(f"{method} ") for request in self.requests)
 
-    def next_status(self, method: str) -> int | None:
-        if self.only not in ("", method):
+    def next_status(self, method: str, path: str) -> int | None:
+        if self.only not in ("", method) or self.part not in path:
             return None
         return self.always or (self.statuses.pop(0) if self.statuses else None)
 
@@ -121,7 +122,7 @@ class FaultyProxy(BaseHTTPRequestHandler):
         faults = self.faults
         faults.requests.append(f"{self.command} {self.path}")
         body = bytearray(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        if (status := faults.next_status(self.command)) is not None:
+        if (status := faults.next_status(self.command, self.path)) is not None:
             self.refuse(status)
             return
         if body and self.command == "PUT" and faults.flip_uploads and "/leases/" not in self.path:

@@ -82,10 +82,12 @@ def tar_arguments(selection: FilesSelection, snapshot: Path) -> list[str]:
     """The arguments of tar before the names of members, which are relative to `/`.
 
     Owners and groups are in there as names and as numbers. Times of reading and of the inode are not: no restore can
-    bring them back. Numbers of devices are not looked at: they may change when a machine starts again.
+    bring them back. Numbers of devices are not looked at: they may change when a machine starts again. The blocking
+    factor is the usual one: behind larger records a tar that reads them from a pipe ends before the last zeros came,
+    and what writes them dies of SIGPIPE.
     """
     return [
-        *("--create", "--file=-", "--directory=/", "--format=posix", "--blocking-factor=128"),
+        *("--create", "--file=-", "--directory=/", "--format=posix"),
         *("--pax-option=delete=atime,delete=ctime", "--acls", "--xattrs", "--sparse", "--sparse-version=1.0"),
         *(f"--listed-incremental={snapshot}", "--no-check-device"),
         *("--warning=no-new-directory", "--warning=no-rename-directory"),

@@ -8,7 +8,6 @@ which writes into it: so each daily archive is what changed since the full one, 
 """
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -116,7 +115,7 @@ def keep_snapshots(run: BackupRun) -> None:
             os.fchmod(copy.fileno(), OWNER_ONLY)
             while block := made.read(COPY_BYTES):
                 write_all(copy, block)
-        for _, old in list(_kept(run.settings, component))[KEPT:]:
+        for _, old in _kept(run.settings, component)[KEPT:]:
             old.unlink()
             old.with_suffix(".json").unlink()
 
@@ -137,10 +136,11 @@ def lend_snapshot(base: Base | None, target: Path) -> int:
             return copy_without_moved(old, new)
 
 
-def _kept(settings: Settings, component: str) -> Iterator[tuple[SnapshotNote, Path]]:
+def _kept(settings: Settings, component: str) -> list[tuple[SnapshotNote, Path]]:
     """The newest first."""
-    found = sorted(folder(settings, component).glob("*.snar"), key=lambda path: path.stem.partition("_")[2])
-    for snapshot in reversed(found):
+    found = []
+    for snapshot in folder(settings, component).glob("*.snar"):
         content = read_json(snapshot.with_suffix(".json"))
         if content is not None:
-            yield SnapshotNote.model_validate(content), snapshot
+            found.append((SnapshotNote.model_validate(content), snapshot))
+    return sorted(found, key=lambda kept: kept[0].started_at, reverse=True)

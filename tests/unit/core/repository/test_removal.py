@@ -11,18 +11,21 @@ from spoqplus_backup.core.repository.removal import Entry, LocalRemover, Remover
 from spoqplus_backup.core.repository.s3_removal import S3Remover
 from support import s3
 
+BUCKET = "never-versioned"  # moto's buckets are those of the process: other tests keep versions in theirs
 KEYS = ["daily/1/a/000001", "daily/1/a/000002", "daily/1/manifest.json", "daily/1/manifest.json.sig", "daily/10/x"]
 
 
 @pytest.fixture(scope="module")
 def moto_endpoint() -> Iterator[str]:
     with s3.moto() as endpoint:
+        s3.make_bucket(endpoint, BUCKET)
         yield endpoint
 
 
 @pytest.fixture(scope="module")
 def rclone_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with s3.rclone(tmp_path_factory.mktemp("rclone") / "data") as endpoint:
+        s3.make_bucket(endpoint, BUCKET)
         yield endpoint
 
 
@@ -35,7 +38,7 @@ def remover(request: pytest.FixtureRequest, tmp_path: Path) -> Remover:
         made = LocalRemover("local", tmp_path / "repository")
     else:
         endpoint = request.getfixturevalue(f"{request.param}_endpoint")
-        made = S3Remover("s3", lambda: s3.s3_client(s3.record(endpoint)), s3.BUCKET, f"test/{tmp_path.name}")
+        made = S3Remover("s3", lambda: s3.s3_client(s3.record(endpoint)), BUCKET, f"test/{tmp_path.name}")
     for key in KEYS:
         made.put_bytes(key, b"bytes")
     return made
