@@ -3,7 +3,7 @@
     make demo                 keeps everything running until Ctrl-C
     DEMO_EXIT=1 make demo     ends by itself; exit status 0 only if everything was proved
 
-Environment: DEMO_LANGUAGE (en, ko), DEMO_MB (size of the data set, 200), DEMO_DIRECTORY (build/demo).
+Environment: DEMO_LANGUAGE (en, ko), DEMO_MB (size of the data set, 150), DEMO_DIRECTORY (build/demo).
 """
 
 import os
@@ -66,9 +66,9 @@ def options(environment: Mapping[str, str]) -> Options:
     language = environment.get("DEMO_LANGUAGE", "en")
     if language not in ("en", "ko"):
         raise DemoError(f"DEMO_LANGUAGE is {language!r}: set it to en or ko.")
-    megabytes = environment.get("DEMO_MB", "200")
+    megabytes = environment.get("DEMO_MB", "150")
     if not megabytes.isdecimal() or int(megabytes) < 1:
-        raise DemoError(f"DEMO_MB is {megabytes!r}: set it to a number of megabytes such as 200.")
+        raise DemoError(f"DEMO_MB is {megabytes!r}: set it to a number of megabytes such as 150.")
     folder = Path(environment.get("DEMO_DIRECTORY", PROJECT / "build" / "demo")).absolute()
     return Options(cast("Language", language), int(megabytes), folder, stays=environment.get("DEMO_EXIT") != "1")
 

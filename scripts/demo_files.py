@@ -17,7 +17,7 @@ UPLOADS, LOGS, CONFIG, ENVIRONMENT, FACES = (
 TOPS = (UPLOADS, LOGS, CONFIG, ENVIRONMENT, FACES)
 
 PICTURES, PICTURE_BYTES = 200, 20_000
-FACE_IMAGES, FACE_BYTES = 40, 8_000
+FACE_IMAGES, FACE_BYTES = 24, 8_000
 TAKEN = 1_735_689_600  # whole seconds: the index of face images knows a time to some hundred nanoseconds
 DAYS, LINES = 14, 2_000
 CONFIGURATIONS = ("App", "Database", "Routes", "Cache", "Email")

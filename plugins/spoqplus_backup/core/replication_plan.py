@@ -21,7 +21,7 @@ from spoqplus_backup.core.preflight import ID_FORMAT
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import INCREMENTAL, SAFETY, Catalog, Proved, SetRef
 from spoqplus_backup.core.repository.opener import open_repositories, open_repository
-from spoqplus_backup.core.repository.retention import plan_retention
+from spoqplus_backup.core.repository.retention import CLOCKS_DIFFER, plan_retention
 from spoqplus_backup.core.repository.retention_model import RepositoryFacts, SetFacts
 from spoqplus_backup.core.retention.facts import named_time
 from spoqplus_backup.core.settings import RepositorySettings, Settings
@@ -165,18 +165,21 @@ def kept_there(settings: Settings, replica: RepositorySettings, refs: Iterable[S
     """Those that a replica which had all of them would still keep after tomorrow's backup, and the newest of a cadence.
 
     Tomorrow's, so that what is about to go is not brought, and nothing goes to and fro; by their names, whose times are
-    those of the manifests to some minutes. Safety sets are of the one restore that made them.
+    those of the manifests to some minutes. What a wrong clock dated in the future is kept, and counts for nothing, as
+    retention has it. Safety sets are of the one restore that made them.
 
     Args:
         settings: the site.
         replica: whose `keep` counts.
         refs: what it has, and what it lacks.
     """
+    now = datetime.now(timezone.utc)
     known = {ref.name: ref for ref in refs if ref.cadence != SAFETY}
-    if not known:
-        return []
     facts = [_facts(settings, ref) for ref in known.values()]
-    next_day = max(item.started_at for item in facts) + timedelta(days=1)
+    counted = [item for item in facts if item.started_at <= now + CLOCKS_DIFFER]
+    if not counted:
+        return list(known.values())
+    next_day = max(item.started_at for item in counted) + timedelta(days=1)
     tomorrow = SetFacts(
         cadence=DAILY.name,
         id=f"{next_day.astimezone(ZoneInfo(settings.timezone)):{ID_FORMAT}}",
@@ -185,11 +188,11 @@ def kept_there(settings: Settings, replica: RepositorySettings, refs: Iterable[S
         finished_at=next_day,
         has_database=True,
     )
-    now = datetime.now(timezone.utc)
-    plan = plan_retention(RepositoryFacts(sets=(*facts, tomorrow)), replica.keep, settings.retention, now)
-    newest = {ref.cadence: ref.name for ref in sorted(known.values(), key=lambda ref: ref.id)}
-    stay = plan.kept_sets | set(newest.values())
-    return [ref for name, ref in known.items() if name in stay]
+    sets = (*counted, tomorrow)
+    plan = plan_retention(RepositoryFacts(sets=sets), replica.keep, settings.retention, max(now, next_day))
+    newest = {item.cadence: item.name for item in sorted(counted, key=lambda item: item.id)}
+    goes = {item.name for item in counted} - plan.kept_sets - set(newest.values())
+    return [ref for name, ref in known.items() if name not in goes]
 
 
 def _facts(settings: Settings, ref: SetRef) -> SetFacts:

@@ -87,3 +87,15 @@ def test_a_replica_that_keeps_everything_gets_everything_but_safety_sets() -> No
     safety = SetRef("safety", "20250101_120000")
     assert set(kept_there(settings, settings.repository("dr"), [*refs, safety])) == set(refs)
     assert kept_there(settings, settings.repository("dr"), [safety]) == []
+
+
+def test_a_set_of_a_wrong_clock_is_brought_and_takes_no_other_one_s_place() -> None:
+    """The newest backup is of now, so that the day that the plan looks ahead lies in the future."""
+    settings = site(KeepSettings(daily=3, point_in_time_days=1))
+    now = datetime.now(timezone.utc)
+    days = [SetRef("daily", f"{now - timedelta(days=age):%Y%m%d_%H%M%S}") for age in range(6)]
+    wrong = SetRef("daily", f"{now + timedelta(days=900):%Y%m%d_%H%M%S}")
+    replica = settings.repository("dr")
+    assert kept_there(settings, replica, days) == days[:2], "the third would go tomorrow"
+    assert kept_there(settings, replica, [*days, wrong]) == [*days[:2], wrong]
+    assert kept_there(settings, replica, [wrong]) == [wrong]
