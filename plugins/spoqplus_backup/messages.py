@@ -497,12 +497,14 @@ KOREAN: dict[str, str] = {
         "게시된 백업과 바이너리 로그를 서버에 다시 묻지 않고 저장소에서 복제 저장소로 복사하고 확인합니다."
     ),
     "help.list_sets": (
-        "복제 저장소마다 없는 백업을 찾습니다. **실패하면** 로그에 나온 저장소의 접속을 확인하고 이 작업을 clear "
-        "하세요. 같은 이름의 다른 백업이 있다고 하면, 누가 그 저장소에 썼는지 알아내고 그것을 옮긴 뒤에 clear 하세요."
+        "복제 저장소마다 없는 백업을 찾습니다. 그 저장소의 보관 기간이 곧 지울 것은 빼고, 최신부터 한 번에 "
+        "20개까지입니다. **실패하면** 로그에 나온 저장소의 접속을 확인하고 이 작업을 clear 하세요."
     ),
     "help.copy_sets": (
         "백업을 하나씩 복사하고 확인한 뒤 매니페스트를 마지막에 씁니다. **실패하면** 다른 백업은 그대로 복사됩니다. "
-        "로그에 나온 손상된 오브젝트나 저장소를 확인하고 이 작업을 clear 하면 이어서 복사합니다."
+        "로그에 나온 손상된 오브젝트나 저장소를 확인하고 이 작업을 clear 하면 이어서 복사합니다. 그대로 두면 다음 "
+        "실행이 다시 복사합니다. 모든 저장소에서 손상된 백업은 하루 뒤입니다. 같은 이름의 다른 백업이 있다고 하면, "
+        "누가 그 저장소에 썼는지 알아내고 그것을 먼저 옮기세요."
     ),
     "help.copy_logs": (
         "복제 저장소에 없는 바이너리 로그를 복사합니다. **실패하면** 로그에 나온 저장소나 손상된 로그를 확인하고 이 "
@@ -1116,14 +1118,15 @@ ENGLISH: dict[str, str] = {
         "Copies published backups and binary logs from repository to replica and checks them; the server is not asked."
     ),
     "help.list_sets": (
-        "Finds the sets that each replica lacks. **When it fails** check the connection of the repository that its log "
-        "names and clear this task. If a replica holds another set under a name, find out who wrote there and move it "
-        "away first."
+        "Finds the sets that each replica lacks, except what its own retention would soon delete: newest first, twenty "
+        "a run. **When it fails** check the connection of the repository that its log names and clear this task."
     ),
     "help.copy_sets": (
         "Copies one set after the other, looks at each object, and writes the manifest last. **When it fails** the "
         "other sets were copied all the same. Look at the damaged object or the repository that its log names and "
-        "clear this task: it goes on where it was."
+        "clear this task: it goes on where it was. Left alone, the next run tries again, a set that is damaged in "
+        "every repository after a day. If a replica holds another set under a name, find out who wrote there and move "
+        "it away first."
     ),
     "help.copy_logs": (
         "Copies the binary logs that a replica lacks. **When it fails** look at the repository or the damaged log that "

@@ -95,7 +95,7 @@ class Faults:
     part: str = ""  # what the addresses that they are answers to have in them
     code: str = "SlowDown"
     cut_bodies: list[int] = field(default_factory=list)  # the next downloads break off after so many bytes
-    flip_uploads: int = 0  # so many uploads arrive with their last byte changed
+    flip_uploads: int = 0  # so many uploads of sets arrive with their last byte changed
     checks_checksums: bool = False  # as AWS does, and moto does not
 
     def count(self, method: str) -> int:
@@ -125,7 +125,7 @@ class FaultyProxy(BaseHTTPRequestHandler):
         if (status := faults.next_status(self.command, self.path)) is not None:
             self.refuse(status)
             return
-        if body and self.command == "PUT" and faults.flip_uploads:
+        if body and self.command == "PUT" and faults.flip_uploads and "/leases/" not in self.path:
             faults.flip_uploads -= 1
             body[-1] ^= 1
         if faults.checks_checksums and not checksum_fits(self.headers.get("x-amz-checksum-sha256"), body):

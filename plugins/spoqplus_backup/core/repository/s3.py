@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -99,6 +100,13 @@ class S3Repository:
     def url(self) -> str:
         """Its root, for people."""
         return f"s3://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+    @property
+    def place(self) -> str:
+        """The bucket: of AWS by its name, which is the only one of its kind, elsewhere on its server."""
+        server = urlsplit(self._client.meta.endpoint_url)
+        aws = (server.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return f"s3://{self.bucket}" if aws else f"{server.netloc}/{self.bucket}"
 
     def probe(self) -> None:
         """See that it can be written to, read from and listed, and that it can keep what is stored as configured."""
