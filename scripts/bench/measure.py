@@ -128,11 +128,13 @@ class _Sampler(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
+        while True:  # one look at least, also at what ends at once
             resident = list(self._resident())
             self.memory_bytes = max(self.memory_bytes, sum(resident))
             self.largest_process_bytes = max(self.largest_process_bytes, *resident, 0)
             self.staging_bytes = max(self.staging_bytes, disk_bytes(self._staging))
+            if self._ended.wait(SAMPLE_SECONDS):
+                return
 
     def stop(self) -> None:
         """End the sampling."""

@@ -157,7 +157,7 @@ def make_world(folder: Path, megabytes: int) -> World:
     if not (folder / "keys" / "complete").exists():
         shutil.rmtree(folder / "store", ignore_errors=True)  # nothing in there could be opened with new keys
         _make_keys(folder / "keys")
-    return World(folder=folder, megabytes=megabytes, keys=_keys(folder / "keys"), aws=_awscli(folder / "awscli"))
+    return World(folder=folder, megabytes=megabytes, keys=_keys(folder / "keys"), aws=_awscli(PROJECT / "build" / "awscli"))
 
 
 def _make_keys(folder: Path) -> None:
@@ -182,13 +182,13 @@ def _keys(folder: Path) -> Keys:
 
 
 def _awscli(folder: Path) -> Path:
-    program = folder / "bin" / "aws"
-    if not (folder / ".complete").exists():
+    program, done = folder / "bin" / "aws", folder / ".complete"
+    if not done.exists() or done.read_text() != AWSCLI:
         say(f"installing {AWSCLI} into {folder}")
         uv, python = PROJECT / ".venv" / "bin" / "uv", PROJECT / ".venv" / "bin" / "python"
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", python, folder], check=True)
         subprocess.run([uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", AWSCLI], check=True)
-        (folder / ".complete").touch()
+        done.write_text(AWSCLI)
     return program
 
 

@@ -1,4 +1,8 @@
-"""The benchmark's harness, on a data set so small that its numbers mean nothing: every case and peer is there."""
+"""The benchmark's harness, on a data set so small that its numbers mean nothing: every peer of its contests is there.
+
+Two cases are left out, as they take a minute whatever the size: `orchestration` starts an Airflow, as the tests in e2e
+do; `replay` starts servers of both vendors, as the tests of the replay do.
+"""
 
 import json
 import os
@@ -9,6 +13,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
+CASES = ("backup", "restore", "memory", "cutter")
 CONTEST_METRICS = {
     "wall_seconds",
     "cpu_seconds",
@@ -28,7 +33,7 @@ def bench(folder: Path, *arguments: str, **env: str) -> "subprocess.CompletedPro
     return subprocess.run(
         [sys.executable, "-m", "bench", "--folder", str(folder / "work"), *arguments],
         cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": "scripts", "BENCH_MB": "8", "BENCH_RUNS": "1"} | env,
+        env=os.environ | {"PYTHONPATH": "scripts", "BENCH_MB": "4", "BENCH_RUNS": "1"} | env,
         capture_output=True,
         text=True,
     )
@@ -41,8 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Run:
-    """What `make bench` prints, and the rows of its JSON."""
-    done = bench(folder, "--json", str(folder / "bench.json"))
+    """What the bench prints, and the rows of its JSON."""
+    done = bench(folder, "--json", str(folder / "bench.json"), "--cases", *CASES)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, json.loads((folder / "bench.json").read_text())
 
@@ -65,13 +70,6 @@ def test_the_numbers_without_a_peer_are_there(run: Run) -> None:
         ("memory", "quarter", "restore_mib"),
         ("cutter", "target", "mariadb_mb_per_second"),
         ("cutter", "target", "mysql_mb_per_second"),
-        ("orchestration", "target", "seconds_per_stage"),
-        *(
-            ("replay", peer, f"{flavour}_{way}_seconds")
-            for peer in ("plain-pipe", "tuned-pipe")
-            for flavour in ("mariadb", "mysql")
-            for way in ("applier", "mysqlbinlog")
-        ),
     }
 
 
@@ -88,7 +86,7 @@ def test_a_row_is_a_comparison(run: Run) -> None:
 
 def test_the_tables_name_the_machine_the_contestants_and_the_targets(run: Run) -> None:
     printed, _ = run
-    for words in ("cores", "mydumper 0.", "backup of 8 MB", "restore of 8 MB", "at most 0.25", "at least 400"):
+    for words in ("cores", "mydumper 0.", "backup of 4 MB", "restore of 4 MB", "at most 0.25", "at least 400"):
         assert words in printed
 
 
