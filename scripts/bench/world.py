@@ -157,7 +157,8 @@ def make_world(folder: Path, megabytes: int) -> World:
     if not (folder / "keys" / "complete").exists():
         shutil.rmtree(folder / "store", ignore_errors=True)  # nothing in there could be opened with new keys
         _make_keys(folder / "keys")
-    return World(folder=folder, megabytes=megabytes, keys=_keys(folder / "keys"), aws=_awscli(PROJECT / "build" / "awscli"))
+    aws = _awscli(PROJECT / "build" / "awscli")
+    return World(folder=folder, megabytes=megabytes, keys=_keys(folder / "keys"), aws=aws)
 
 
 def _make_keys(folder: Path) -> None:
