@@ -1,4 +1,4 @@
-"""Reads the pages of an S3 listing quickly: botocore takes five times as long for a page, most of it for its objects."""
+"""Reads the pages of an S3 listing quickly: botocore takes five times as long, most of it for the objects in them."""
 
 import contextlib
 from collections.abc import Callable, Mapping
