@@ -76,6 +76,7 @@ def test_the_numbers_without_a_peer_are_there(run: Run) -> None:
     assert found == {
         ("cutter", "target", "mariadb_mb_per_second"),
         ("cutter", "target", "mysql_mb_per_second"),
+        ("catalogue", "target", "first_list_seconds"),
         ("catalogue", "target", "list_seconds"),
         ("catalogue", "target", "list_mib"),
         ("catalogue", "target", "more_mib_than_a_tenth"),
