@@ -5,6 +5,7 @@ when all is well, 1 when something is wrong, 2 for a wrong call.
 """
 
 import argparse
+import gc
 import json
 import logging
 import sys
@@ -57,6 +58,7 @@ from spoqplus_backup.plan_text import differences_markdown, effort_line, local_t
 from spoqplus_backup.retention_text import plan_markdown as plan_markdown_of_retention
 from spoqplus_backup.retention_text import report_markdown
 
+COLLECT_AFTER = 100_000  # new objects; a page of a listing has thousands, and to look through all takes as long as four
 GENERATION = 0  # nothing is ever cleared here: a restore that is resumed goes on
 SIGNING_KEY, SIGNING_PUB = "signing.key", "signing.pub"
 
@@ -233,6 +235,7 @@ def list_sets(options: argparse.Namespace) -> int:
 
     Listings alone are read, and what is remembered of manifests that were read before.
     """
+    gc.set_threshold(COLLECT_AFTER)
     settings = _settings(options)
     catalogs = [_catalog(settings, item) for item in _repositories(options, settings, EnvironmentConnections())]
     survey = Survey(settings, catalogs)

@@ -86,7 +86,7 @@ class Survey:
     failures: dict[str, BackupError] = field(default_factory=dict)
 
     def sets(self, cadence: str | None = None) -> Iterator[SetCopies]:
-        """Every published set, oldest first, as the listings tell: nothing but a page of each is held in memory.
+        """Every published set, oldest first, as the listings tell: nothing but two pages of each are held in memory.
 
         A repository that can't be listed is left out, and noted in `failures`.
         """
