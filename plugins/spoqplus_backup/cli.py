@@ -28,6 +28,7 @@ from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.files.listing import file_line, files_of
 from spoqplus_backup.core.recovery.files.steps import restore_files, set_ownership
 from spoqplus_backup.core.recovery.find import LIMIT, Effort, find_in_first, read_search
+from spoqplus_backup.core.recovery.keeping import release_sets
 from spoqplus_backup.core.recovery.place import is_starting, rebuild_server, start_rebuilt
 from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan
 from spoqplus_backup.core.recovery.planning import make_plan
@@ -484,6 +485,7 @@ def restore_set(options: argparse.Namespace) -> int:
     if plan.request.environment == "production" and not (
         options.yes or _agreed("This overwrites production.", settings.site)
     ):
+        release_sets(settings, connections, plan)
         print("Nothing was changed.")
         return 1
     print(f"\nIf it fails, go on with: spoqplus-backup restore --resume {plan.run_id}\n", flush=True)

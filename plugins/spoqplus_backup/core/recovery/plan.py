@@ -66,6 +66,12 @@ class RestorePlan(Model):
         return (*(component.name for component in self.components), *(planned.name for planned in self.files))
 
     @property
+    def sets(self) -> tuple[tuple[str, str], ...]:
+        """Repository and name of every set that is read, those that incremental archives stand on included."""
+        archives = (archive for planned in self.files for archive in planned.archives)
+        return tuple(dict.fromkeys([(self.repository, self.backup), *((one.repository, one.set) for one in archives)]))
+
+    @property
     def has_database(self) -> bool:
         """Whether anything of it concerns a server."""
         return bool(self.components)

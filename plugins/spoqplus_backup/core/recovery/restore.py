@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from spoqplus_backup.core.archive.gaps import begin_unlogged, end_unlogged
@@ -21,6 +21,7 @@ from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.archived import LOGS
 from spoqplus_backup.core.recovery.files.steps import fetch_files, finish_files, verify_files
 from spoqplus_backup.core.recovery.index import index_path, open_index
+from spoqplus_backup.core.recovery.keeping import keep_sets, release_sets
 from spoqplus_backup.core.recovery.place import SANDBOX, forget_progress, private_place, working_server
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
 from spoqplus_backup.core.recovery.reach import target_login
@@ -37,7 +38,6 @@ from spoqplus_backup.core.recovery.roll_forward import (
 )
 from spoqplus_backup.core.recovery.single_tables import compare_with_now
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog, SetRef
-from spoqplus_backup.core.repository.leases import keep_for, release_all
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, StageSummary
 from spoqplus_backup.core.settings import Settings
@@ -47,8 +47,6 @@ from spoqplus_backup.core.staging import locked, read_json, write_json
 log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 4
-LEASE_PURPOSE = "restore"
-LEASE = timedelta(hours=24)  # each step renews it; a task ends after 12 hours
 
 Detail = dict[str, str | int | float | bool | None]  # of a summary
 
@@ -78,14 +76,12 @@ def safety_preflight(
 def fetch(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     """Bring every object that the plan needs to this machine and prove it: size, checksum, and that the key opens it.
 
-    From here to the end of the restore, retention leaves the set alone (`leases`).
-
     Raises:
         IntegrityError: an object is missing or is not what the signed manifest says; the message names it.
         WrongKeyError: the key at hand does not open it.
         BackupError: retention is deleting the set right now.
     """
-    _keep_set(settings, connections, plan)
+    keep_sets(settings, connections, plan)
     repository = open_repository(settings, plan.repository, connections)
     manifest = _manifest(settings, connections, plan)
     scheme = scheme_for(settings, connections, manifest.encryption.scheme)
@@ -124,7 +120,7 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
         ProcessError: the server refused a statement.
         PermanentError: something that was fetched is gone: clear `fetch`.
     """
-    _keep_set(settings, connections, plan)
+    keep_sets(settings, connections, plan)
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
     place = private_place(settings, connections, plan)
@@ -200,7 +196,7 @@ def _tell_archive(
 
 def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     """Replay the fetched logs on what was loaded, up to the target; see `apply_binlogs`."""
-    _keep_set(settings, connections, plan)
+    keep_sets(settings, connections, plan)
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
     source = _source(settings, connections, manifest, DATABASE, directory)
@@ -255,7 +251,7 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
     write_json(directory / "verify.json", summary)
     for name in (*(planned.name for planned in plan.components), LOGS, SANDBOX):  # the plan and the results stay
         shutil.rmtree(directory / name, ignore_errors=True)
-    release_all(open_repository(settings, plan.repository, connections), plan.backup, plan.run_id)
+    release_sets(settings, connections, plan)
     return summary
 
 
@@ -269,11 +265,6 @@ def _verify_server(settings: Settings, connections: Connections, plan: RestorePl
     if problems:
         raise IntegrityError(f"The restored data are not what the backup holds: {'; '.join(problems[:10])}.")
     return {"tables": tables, "rows": rows, "objects": plan.objects} | _point_reached(touched)
-
-
-def _keep_set(settings: Settings, connections: Connections, plan: RestorePlan) -> None:
-    """Keep the set from being deleted until the restore is verified: every step reads its manifest."""
-    keep_for(open_repository(settings, plan.repository, connections), plan.backup, plan.run_id, LEASE_PURPOSE, LEASE)
 
 
 def _compare(

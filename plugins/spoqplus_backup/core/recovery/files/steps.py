@@ -39,6 +39,7 @@ from spoqplus_backup.core.recovery.files.swap import Piece, swap, swap_back
 from spoqplus_backup.core.recovery.files.tree import FileTree, Node
 from spoqplus_backup.core.recovery.files.unpack import WHOLE, check_stage, staged_path, top_of, unpack_archives
 from spoqplus_backup.core.recovery.files.verify import Comparison, Verdict, compare
+from spoqplus_backup.core.recovery.keeping import keep_sets
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.run import StageSummary
@@ -173,6 +174,7 @@ def restore_files(settings: Settings, connections: Connections, plan: RestorePla
         DiskFullError: no room is left. Nothing is replaced.
         PermanentError: the worker may not write there, or what was fetched is gone.
     """
+    keep_sets(settings, connections, plan)
     components = _components(settings, plan)
     progress = Progress("restore_files", sum(planned.stream_bytes for planned in plan.files))
     with _alone(settings):
