@@ -12,7 +12,7 @@ import pytest
 from spoqplus_backup.core.errors import BackupError, DiskFullError, IntegrityError, PermanentError, WrongKeyError
 from spoqplus_backup.core.recovery import restore as recovery
 from spoqplus_backup.core.recovery import undo
-from spoqplus_backup.core.recovery.files import places, steps
+from spoqplus_backup.core.recovery.files import places, preparing, steps
 from spoqplus_backup.core.recovery.files import swap as swapping
 from spoqplus_backup.core.recovery.plan import RestorePlan
 from support.file_sets import FileSite, make_file_site
@@ -279,7 +279,7 @@ def test_a_full_disk(site: FileSite, small_disk: Path, monkeypatch: pytest.Monke
     site.fetch(plan)
     with pytest.raises(DiskFullError, match=r"uploads takes .* make room .*Nothing was replaced"):
         run(site, plan)
-    monkeypatch.setattr(steps, "_check_room", lambda component, stage: None)  # others fill it in the meantime
+    monkeypatch.setattr(preparing, "_check_room", lambda component, stage: None)  # others fill it in the meantime
     with pytest.raises(DiskFullError, match="No space left on the disk"):
         run(site, plan)
     assert content(small_disk / "one") == OLD
@@ -289,7 +289,7 @@ def test_two_at_once(site: FileSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "LOCK_SECONDS", 0.0)
     plan = site.plan()
     site.fetch(plan)
-    with steps._alone(site.settings), pytest.raises(BackupError, match="Another process .* a restore of files"):
+    with steps.alone(site.settings), pytest.raises(BackupError, match="Another process .* a restore of files"):
         steps.restore_files(site.settings, site.connections, plan, 1)
 
 
@@ -324,13 +324,14 @@ def test_what_somebody_made_anew_meanwhile_is_not_lost(
 
 
 def test_a_place_that_can_not_be_written_to(site: FileSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuses(self: Path, *_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuses(self: Path, *arguments: object, **options: object) -> None:
+        if "restored" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        real(self, *arguments, **options)  # type: ignore[arg-type]
 
+    real = Path.mkdir
     plan = site.plan()
     site.fetch(plan)
     monkeypatch.setattr(places.Path, "mkdir", refuses)
     with pytest.raises(PermanentError, match="let the worker run as root"):
-        steps._unpack(
-            site.settings, site.connections, steps._components(site.settings, plan)[0], 1, steps.Progress("x")
-        )
+        steps.restore_files(site.settings, site.connections, plan, 1)

@@ -16,6 +16,7 @@ from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import read_json
 
 PLAN = "plan.json"  # in a restore's folder
+VERIFIED = "verify.json"  # there when the whole of it was verified
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 

@@ -19,11 +19,12 @@ from spoqplus_backup.core.mysql.load import Journal, Source, Target, held_events
 from spoqplus_backup.core.preflight import PreflightReport, preflight
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.archived import LOGS
-from spoqplus_backup.core.recovery.files.steps import fetch_files, finish_files, verify_files
+from spoqplus_backup.core.recovery.files.fetch import fetch_files
+from spoqplus_backup.core.recovery.files.steps import finish_files, kept_aside, verify_files
 from spoqplus_backup.core.recovery.index import index_path, open_index
 from spoqplus_backup.core.recovery.keeping import keep_sets, release_sets
 from spoqplus_backup.core.recovery.place import SANDBOX, forget_progress, private_place, working_server
-from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.plan import VERIFIED, RestorePlan, restore_directory
 from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.roll_forward import (
     Held,
@@ -225,16 +226,31 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
         IntegrityError: what is missing or differs, by name.
         PermanentError: the logs were not replayed, or the files not put in place.
     """
-    directory = restore_directory(settings, plan.run_id)
-    if done := read_json(directory / "verify.json"):
-        return StageSummary.model_validate(done)
+    path = restore_directory(settings, plan.run_id) / VERIFIED
+    done = read_json(path)
+    summary = StageSummary.model_validate(done) if done else _verify(settings, connections, plan)
+    if not done:
+        write_json(path, summary)  # from here on nothing is put back
+    finish_files(settings, plan)
+    for name in (*(planned.name for planned in plan.components), LOGS, SANDBOX):  # the plan and the results stay
+        shutil.rmtree(path.parent / name, ignore_errors=True)
+    release_sets(settings, connections, plan)
+    return summary
+
+
+def _verify(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     progress = Progress("verify", sum(planned.bytes for planned in plan.files) or None)
     detail: Detail = {}
     if plan.has_database:
         detail |= _verify_server(settings, connections, plan)
     if plan.files:
         detail |= verify_files(settings, plan, progress)
-    summary = StageSummary(
+        detail["kept_aside"] = ", ".join(kept_aside(settings, plan)) or None
+    if plan.has_database:
+        compare_with_now(settings, connections, plan)
+        if plan.place == "server":
+            forget_replay(settings, connections, plan)
+    return StageSummary(
         stage="verify_restore",
         component="",
         parts=sum(number for name in ("tables", "files") if isinstance(number := detail.get(name), int)),
@@ -243,16 +259,6 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
         seconds=progress.finish(),
         detail=detail,
     )
-    if plan.has_database:
-        compare_with_now(settings, connections, plan)
-        if plan.place == "server":
-            forget_replay(settings, connections, plan)
-    finish_files(settings, plan)
-    write_json(directory / "verify.json", summary)
-    for name in (*(planned.name for planned in plan.components), LOGS, SANDBOX):  # the plan and the results stay
-        shutil.rmtree(directory / name, ignore_errors=True)
-    release_sets(settings, connections, plan)
-    return summary
 
 
 def _verify_server(settings: Settings, connections: Connections, plan: RestorePlan) -> Detail:
