@@ -116,12 +116,12 @@ class RestorePlan(Model):
 def restore_directory(settings: Settings, run_id: str) -> Path:
     """The folder of a restore on the worker's disk."""
     readable = _UNSAFE.sub("_", run_id)[:80]
-    return (
-        settings.staging.directory
-        / "restore"
-        / settings.site
-        / f"{readable}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
-    )
+    return restores_directory(settings) / f"{readable}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
+
+
+def restores_directory(settings: Settings) -> Path:
+    """The folder that holds those of all restores."""
+    return settings.staging.directory / "restore" / settings.site
 
 
 def load_plan(settings: Settings, run_id: str) -> RestorePlan:

@@ -11,8 +11,8 @@ from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest
 from spoqplus_backup.core.mysql import client, server
-from spoqplus_backup.core.notice import Notice
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
+from spoqplus_backup.core.recovery.files.leftovers import leftover_notices
 from spoqplus_backup.core.recovery.files.plan import PlannedFiles, Wish, check_places, in_order, plan_files, root_for
 from spoqplus_backup.core.recovery.index import read_index
 from spoqplus_backup.core.recovery.keeping import keep_sets
@@ -60,7 +60,8 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
         if there_first is not None
         else _NO_DATABASE | {"target": ", ".join(dict.fromkeys(planned.root for planned in of_files))}
     )
-    about_files = (Notice(code="files", words=words) for planned in of_files for words in planned.warnings)
+    about_files = [*leftover_notices(settings, run_id, of_files)]
+    about_files += [warning for planned in of_files for warning in planned.warnings]
     plan = RestorePlan(
         **fields
         | {

@@ -2,7 +2,7 @@
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import PermanentError
-from spoqplus_backup.core.recovery.files.steps import are_replaced, put_back_files
+from spoqplus_backup.core.recovery.files.steps import are_replaced, put_back_files, were_put_back
 from spoqplus_backup.core.recovery.keeping import release_sets
 from spoqplus_backup.core.recovery.place import is_rebuilding, put_back
 from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan
@@ -26,7 +26,7 @@ def undo(settings: Settings, connections: Connections, plan: RestorePlan) -> Sta
         PermanentError: it can't be moved, or there is nothing to put back.
     """
     summary: StageSummary | None = None
-    if are_replaced(settings, plan):
+    if are_replaced(settings, plan) or were_put_back(settings, plan):
         summary = put_back_files(settings, plan)
     if plan.place == "rebuild":
         of_server = put_back(settings, connections, plan)

@@ -135,11 +135,13 @@ def put_back(component: RestoredComponent) -> int:
         PermanentError: a rename is refused.
     """
     state = component.state
-    if state is None or not state.is_begun:
+    if state is None or not (state.is_begun or state.step == "put_back"):
         return 0
-    with component.tree() as tree, Beneath(ROOT) as beneath:
-        count = swap_back(beneath, _pieces(component, state, tree, beneath, making=False))
-    component.note("put_back")
+    count = 0
+    if state.is_begun:
+        with component.tree() as tree, Beneath(ROOT) as beneath:
+            count = swap_back(beneath, _pieces(component, state, tree, beneath, making=False))
+        component.note("put_back")  # before the stage goes: without it nobody could tell which pieces are back
     for stage in dict.fromkeys(state.stage_paths().values()):
         placing.remove(stage)
     for path in component.replaced(state.generation):

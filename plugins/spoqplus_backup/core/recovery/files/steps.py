@@ -23,7 +23,7 @@ from spoqplus_backup.core.recovery.files.preparing import prepare
 from spoqplus_backup.core.recovery.files.replacing import ROOT, put_back, put_in_place
 from spoqplus_backup.core.recovery.files.verify import Comparison, Verdict, compare
 from spoqplus_backup.core.recovery.keeping import keep_sets
-from spoqplus_backup.core.recovery.plan import VERIFIED, RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.plan import VERIFIED, RestorePlan, restore_directory, restores_directory
 from spoqplus_backup.core.run import StageSummary
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import locked
@@ -95,8 +95,7 @@ def _put_in_place(component: RestoredComponent) -> int:
 
 def alone(settings: Settings) -> contextlib.AbstractContextManager[None]:
     """One restore of files at a time on a machine: two would put each other's files aside."""
-    path = settings.staging.directory / "restore" / settings.site / "files.lock"
-    return locked(path, f"a restore of files of {settings.site}", LOCK_SECONDS)
+    return locked(restores_directory(settings) / "files.lock", f"a restore of files of {settings.site}", LOCK_SECONDS)
 
 
 def set_ownership(settings: Settings, plan: RestorePlan) -> StageSummary:
@@ -246,9 +245,7 @@ def _drop_replaced(settings: Settings, components: Sequence[RestoredComponent]) 
 
 
 def finish_files(settings: Settings, plan: RestorePlan) -> None:
-    """After everything was verified: what was replaced goes, unless `restore.keep_replaced` says otherwise, and what was
-    fetched.
-    """
+    """After everything was verified, what was fetched goes, and what was replaced unless `keep_replaced` is set."""
     components = components_of(settings, plan)
     _drop_replaced(settings, components)
     for component in components:
@@ -274,6 +271,14 @@ def put_back_files(settings: Settings, plan: RestorePlan) -> StageSummary:
         bytes_out=0,
         seconds=progress.finish(),
         detail={"files": ", ".join(planned.name for planned in plan.files)},
+    )
+
+
+def were_put_back(settings: Settings, plan: RestorePlan) -> bool:
+    """Whether what was there is back already, though perhaps not all that was restored is gone."""
+    return any(
+        component.state is not None and component.state.step == "put_back"
+        for component in components_of(settings, plan)
     )
 
 
