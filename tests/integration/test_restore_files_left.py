@@ -56,7 +56,7 @@ def told(site: FileSite) -> list[Notice]:
 
 
 def killed_with(site: FileSite, beginning: str) -> RestorePlan:
-    """A restore that nobody goes on with, whose worker was killed when something of such a name lay beside the place."""
+    """A restore that nobody goes on with, killed when something of such a name lay beside the place."""
     moment = 0
     while True:
         moment += 1
@@ -67,6 +67,7 @@ def killed_with(site: FileSite, beginning: str) -> RestorePlan:
             return plan
         if undo.can_be_undone(site.settings, site.connections, plan.run_id):
             undo.undo(site.settings, site.connections, plan)
+        drop_files(site.settings, plan)
 
 
 def test_what_a_killed_restore_had_unpacked(site: FileSite, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,8 +92,8 @@ def _point(report: RunReport, detail: Mapping[str, Any]) -> str:
 
 
 def _detail(restored: Restored, stage: str) -> Mapping[str, Any]:
-    summary = (restored.stages or {}).get(stage)
-    return (summary or {}).get("detail", {})
+    detail: Mapping[str, Any] = ((restored.stages or {}).get(stage) or {}).get("detail", {})
+    return detail
 
 
 def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any]) -> list[Block]:
