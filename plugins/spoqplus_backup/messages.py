@@ -1242,6 +1242,9 @@ NOTICES: dict[str, str] = {
         "공간을 만들거나 다른 위치로 복원하세요."
     ),
     "plan.not_root": "작업자가 root가 아닙니다: {name}의 파일은 원래 소유자와 관계없이 작업자의 것이 됩니다.",
+    "plan.setuid": (
+        "{name}의 파일 {count}개는 소유자나 그룹의 권한으로 실행되는 모드(setuid, setgid) 그대로 복원됩니다: {names}."
+    ),
     "plan.left_aside": ("{paths}은(는) 복원 {run}이(가) 남긴 것입니다. 지우려면: spoqplus-backup restore --drop {run}"),
     "plan.left_unfinished": (
         "복원 {run}은(는) 파일을 바꾼 뒤 검증하지 못하고 끝났습니다: 원래 있던 것은 {paths}에 있습니다. 실패한 작업을 "

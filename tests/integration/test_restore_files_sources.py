@@ -68,7 +68,7 @@ def in_s3(tmp_path: Path, faults: s3.Faults) -> FileSite:
 def test_from_s3_through_a_network_that_fails(in_s3: FileSite, faults: s3.Faults) -> None:
     plan = in_s3.plan()
     faults.requests.clear()
-    faults.statuses, faults.only = [503, 500], "GET"  # a request is tried three times
+    faults.statuses, faults.only, faults.within = [503, 500, 503], "GET", ".tar.zst.age"
     faults.cut_bodies = [100, 0, 3000]
     in_s3.fetch(plan)
     assert (faults.statuses, faults.cut_bodies) == ([], [])

@@ -212,7 +212,10 @@ def plan_files(
             deleted_count=len(gone),
             left_out=tuple(left_out),
             seconds=amount.bytes / STREAM_BYTES_PER_SECOND + amount.files / FILES_PER_SECOND,
-            warnings=tuple(_warnings(settings, name, wish, tops, left_out, amount.bytes)),
+            warnings=(
+                *_warnings(settings, name, wish, tops, left_out, amount.bytes),
+                *_privileged(settings, name, tree),
+            ),
         )
 
 
@@ -391,6 +394,16 @@ def _warnings(
     if os.geteuid() != 0:
         sentence = "The worker is not root: the files of {name} will be its own, whoever they belonged to."
         yield notice("plan.not_root", sentence, name=name)
+
+
+def _privileged(settings: Settings, name: str, tree: FileTree) -> Iterator[Notice]:
+    """Files that run with another's rights, unless `set_ownership` gives them other modes: not what a site uploads."""
+    if settings.restore.ownership.get(name) is None and (found := tree.privileged()):
+        names = ", ".join(shown(path) for path in found[:MOST_NAMED])
+        sentence = (
+            "{count} files of {name} come back with the rights of their owner or group (setuid, setgid): {names}."
+        )
+        yield notice("plan.setuid", sentence, count=len(found), name=name, names=names)
 
 
 def configured_tops(settings: Settings, name: str) -> tuple[str, ...]:
