@@ -481,7 +481,9 @@ def restore_set(options: argparse.Namespace) -> int:
         _report(undo(settings, connections, load_plan(settings, options.put_back)))
         return 0
     if options.drop:
-        dropped = drop_files(settings, load_plan(settings, options.drop))
+        unwanted = load_plan(settings, options.drop)
+        dropped = drop_files(settings, unwanted)
+        release_sets(settings, connections, unwanted)
         print("\n".join(f"removed {path}" for path in dropped) or f"{options.drop} left nothing.")
         return 0
     plan = load_plan(settings, options.resume) if options.resume else _new_plan(options, settings, connections)
@@ -557,7 +559,7 @@ def _save_what_is_there(settings: Settings, connections: Connections, plan: Rest
 
 
 def _report(summary: StageSummary) -> None:
-    detail = ", ".join(f"{name} {value}" for name, value in summary.detail.items())
+    detail = ", ".join(f"{name} {value}" for name, value in summary.detail.items() if value is not None)
     print(f"{summary.stage}: {human_seconds(summary.seconds)} ({detail})", flush=True)
 
 

@@ -142,6 +142,14 @@ def test_what_was_put_back_is_no_longer_kept(chain: FileSite) -> None:
     assert leased(chain) == FREE
 
 
+def test_a_restore_that_nobody_goes_on_with_is_dropped_with_its_leases(chain: FileSite) -> None:
+    plan = chain.plan()
+    chain.fetch(plan)
+    assert leased(chain) == USED
+    assert main(["--config", str(chain.settings.source), "restore", "--drop", plan.run_id]) == 0
+    assert leased(chain) == FREE
+
+
 def test_a_plan_only_and_a_refused_restore_keep_nothing(chain: FileSite, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--config", str(chain.settings.source), "restore", "--components", "uploads"]
     assert main([*options, "--dry-run"]) == 0
