@@ -335,6 +335,7 @@ KOREAN: dict[str, str] = {
     "log.no_rebuild": "되돌리거나 다시 만들 서버가 없습니다.",
     "log.no_copy": "다른 스키마로 복사할 테이블이 없습니다.",
     "log.no_files": "복원할 파일이 없습니다.",
+    "restore.kept_aside": "보관된 이전 파일: {paths}. 지우려면: spoqplus-backup restore --drop {run}",
     "log.not_put_back": "옮겨 둔 것을 그대로 둡니다.",
     "log.found": "찾기만 하는 실행이므로 여기서 끝납니다.",
     "log.approved": "{user} 님이 {time}에 승인했습니다.",
@@ -954,6 +955,7 @@ ENGLISH: dict[str, str] = {
     "log.no_rebuild": "There is no server to rebuild or to put back.",
     "log.no_copy": "No table is to be copied into another schema.",
     "log.no_files": "There are no files to restore.",
+    "restore.kept_aside": "Kept aside: {paths}. To remove it: spoqplus-backup restore --drop {run}",
     "log.not_put_back": "What was moved aside stays where it is.",
     "log.found": "This run was to find transactions only: it ends here.",
     "log.approved": "Approved by {user} at {time}.",
@@ -1314,6 +1316,22 @@ NOTICES: dict[str, str] = {
     "faces.skipped": "파일이 아니라 소켓, 파이프, 장치인 {count}개를 뺐습니다(얼굴 이미지).",
     "plan.version": "백업의 버전은 {backup}이고 대상 서버는 {target}입니다.",
     "plan.left": "백업에 없는 것은 그대로 남습니다: {names}.",
+    "plan.links_left_out": "{name}의 링크 {count}개는 {root} 밖을 가리켜 복원하지 않습니다: {links}.",
+    "plan.another_place": "{name}은(는) 지금 설정과 다른 위치에서 백업했습니다: {places}.",
+    "plan.files_space": (
+        "{name}에는 {size}가 필요한데 {place}에는 {free}만 남아 있습니다. 바뀌는 파일은 검증이 끝날 때까지 보관합니다: "
+        "공간을 만들거나 다른 위치로 복원하세요."
+    ),
+    "plan.not_root": "작업자가 root가 아닙니다: {name}의 파일은 원래 소유자와 관계없이 작업자의 것이 됩니다.",
+    "plan.setuid": (
+        "{name}의 파일 {count}개는 소유자나 그룹의 권한으로 실행되는 모드(setuid, setgid) 그대로 복원됩니다: {names}."
+    ),
+    "plan.left_aside": ("{paths}은(는) 복원 {run}이(가) 남긴 것입니다. 지우려면: spoqplus-backup restore --drop {run}"),
+    "plan.left_unfinished": (
+        "복원 {run}은(는) 파일을 바꾼 뒤 검증하지 못하고 끝났습니다: 원래 있던 것은 {paths}에 있습니다. 실패한 작업을 "
+        "clear 하거나 되돌리세요: spoqplus-backup restore --put-back {run}"
+    ),
+    "plan.left_unknown": "{paths}은(는) 이 서버에 계획이 없는 복원이 남긴 것입니다: 내용을 확인한 뒤 지우세요.",
     "plan.not_logged": (
         "불러오는 내용은 바이너리 로그에 쓰지 않습니다(restore.binary_log): 복제 서버에는 반영되지 않고, 로그로는 이 "
         "복원 뒤의 시점으로 갈 수 없습니다. 끝나면 전체 백업이 만들어지는지 확인하세요."
