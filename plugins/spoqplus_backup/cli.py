@@ -5,6 +5,7 @@ when all is well, 1 when something is wrong, 2 for a wrong call.
 """
 
 import argparse
+import gc
 import json
 import logging
 import sys
@@ -28,9 +29,11 @@ from spoqplus_backup.core.proof.model import Proof
 from spoqplus_backup.core.proof.store import past_proofs, proved_sets
 from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
+from spoqplus_backup.core.recovery.files.leftovers import drop_files
 from spoqplus_backup.core.recovery.files.listing import file_line, files_of
-from spoqplus_backup.core.recovery.files.steps import restore_files, set_ownership
+from spoqplus_backup.core.recovery.files.steps import kept_aside, restore_files, set_ownership
 from spoqplus_backup.core.recovery.find import LIMIT, Effort, find_in_first, read_search
+from spoqplus_backup.core.recovery.keeping import release_sets
 from spoqplus_backup.core.recovery.place import is_starting, rebuild_server, start_rebuilt
 from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan
 from spoqplus_backup.core.recovery.planning import make_plan
@@ -59,6 +62,7 @@ from spoqplus_backup.plan_text import differences_markdown, effort_line, local_t
 from spoqplus_backup.retention_text import plan_markdown as plan_markdown_of_retention
 from spoqplus_backup.retention_text import report_markdown
 
+COLLECT_AFTER = 100_000  # new objects; a page of a listing has thousands, and to look through all takes as long as four
 GENERATION = 0  # nothing is ever cleared here: a restore that is resumed goes on
 SIGNING_KEY, SIGNING_PUB = "signing.key", "signing.pub"
 
@@ -184,6 +188,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     point.add_argument("--before-gtid", metavar="GTID", help="roll forward to just before a transaction")
     parser.add_argument("--rebuild", action="store_true", help="make the whole server anew; needs restore.rebuild")
     parser.add_argument("--put-back", metavar="RUN", help="undo a restore that failed: what it moved aside is back")
+    parser.add_argument("--drop", metavar="RUN", help="remove the files that a restore left aside")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     parser.add_argument("--no-safety-backup", dest="safety_backup", action="store_false", help="save nothing before")
     parser.add_argument("--yes", action="store_true", help="do not ask before production is overwritten")
@@ -235,6 +240,7 @@ def list_sets(options: argparse.Namespace) -> int:
 
     Listings alone are read, and what is remembered of manifests that were read before.
     """
+    gc.set_threshold(COLLECT_AFTER)
     settings = _settings(options)
     catalogs = [_catalog(settings, item) for item in _repositories(options, settings, EnvironmentConnections())]
     survey = Survey(settings, catalogs)
@@ -518,6 +524,12 @@ def restore_set(options: argparse.Namespace) -> int:
     if options.put_back:
         _report(undo(settings, connections, load_plan(settings, options.put_back)))
         return 0
+    if options.drop:
+        unwanted = load_plan(settings, options.drop)
+        dropped = drop_files(settings, unwanted)
+        release_sets(settings, connections, unwanted)
+        print("\n".join(f"removed {path}" for path in dropped) or f"{options.drop} left nothing.")
+        return 0
     plan = load_plan(settings, options.resume) if options.resume else _new_plan(options, settings, connections)
     print(plan_markdown(settings, plan))
     if plan.request.dry_run:
@@ -525,6 +537,7 @@ def restore_set(options: argparse.Namespace) -> int:
     if plan.request.environment == "production" and not (
         options.yes or _agreed("This overwrites production.", settings.site)
     ):
+        release_sets(settings, connections, plan)
         print("Nothing was changed.")
         return 1
     print(f"\nIf it fails, go on with: spoqplus-backup restore --resume {plan.run_id}\n", flush=True)
@@ -554,6 +567,8 @@ def _carry_out(settings: Settings, connections: Connections, plan: RestorePlan) 
     _report(verify_restored(settings, connections, plan))
     if plan.has_database and (found := compare_with_now(settings, connections, plan)):
         print(differences_markdown(settings, found))
+    if kept := kept_aside(settings, plan):
+        print(f"Kept aside: {', '.join(kept)}; to remove it: spoqplus-backup restore --drop {plan.run_id}")
     if plan.place == "rebuild":
         _report(start_rebuilt(settings, connections, plan))
 
@@ -588,7 +603,7 @@ def _save_what_is_there(settings: Settings, connections: Connections, plan: Rest
 
 
 def _report(summary: StageSummary) -> None:
-    detail = ", ".join(f"{name} {value}" for name, value in summary.detail.items())
+    detail = ", ".join(f"{name} {value}" for name, value in summary.detail.items() if value is not None)
     print(f"{summary.stage}: {human_seconds(summary.seconds)} ({detail})", flush=True)
 
 

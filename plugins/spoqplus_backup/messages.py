@@ -335,12 +335,17 @@ KOREAN: dict[str, str] = {
     "log.no_rebuild": "되돌리거나 다시 만들 서버가 없습니다.",
     "log.no_copy": "다른 스키마로 복사할 테이블이 없습니다.",
     "log.no_files": "복원할 파일이 없습니다.",
+    "restore.kept_aside": "보관된 이전 파일: {paths}. 지우려면: spoqplus-backup restore --drop {run}",
     "log.not_put_back": "옮겨 둔 것을 그대로 둡니다.",
     "log.found": "찾기만 하는 실행이므로 여기서 끝납니다.",
     "log.approved": "{user} 님이 {time}에 승인했습니다.",
     "log.slack_failed": "Slack에 알리지 못했습니다({attempts}번 시도): {error}. 백업 결과에는 영향이 없습니다.",
     "log.slack_sent": "Slack에 알렸습니다.",
     "log.slack_off": "Slack 연결이 설정되지 않아 알리지 않습니다.",
+    "warning.config_git.exposed": (
+        "git 원격의 브랜치 {branch}와 그 이전 브랜치에 이제 제외하는 파일이 있습니다. 새 브랜치는 그 기록 없이 "
+        "시작합니다. 원격에서 그 브랜치들을 지우고, 파일에 든 비밀을 바꾸세요."
+    ),
     "warning.config_git": "설정이 git에 커밋되지 않았습니다(암호화된 아카이브에는 있습니다): {error}",
     # errors of the operators
     "error.run_failed": (
@@ -493,12 +498,14 @@ KOREAN: dict[str, str] = {
         "게시된 백업과 바이너리 로그를 서버에 다시 묻지 않고 저장소에서 복제 저장소로 복사하고 확인합니다."
     ),
     "help.list_sets": (
-        "복제 저장소마다 없는 백업을 찾습니다. **실패하면** 로그에 나온 저장소의 접속을 확인하고 이 작업을 clear "
-        "하세요. 같은 이름의 다른 백업이 있다고 하면, 누가 그 저장소에 썼는지 알아내고 그것을 옮긴 뒤에 clear 하세요."
+        "복제 저장소마다 없는 백업을 찾습니다. 그 저장소의 보관 기간이 곧 지울 것은 빼고, 최신부터 한 번에 "
+        "20개까지입니다. **실패하면** 로그에 나온 저장소의 접속을 확인하고 이 작업을 clear 하세요."
     ),
     "help.copy_sets": (
         "백업을 하나씩 복사하고 확인한 뒤 매니페스트를 마지막에 씁니다. **실패하면** 다른 백업은 그대로 복사됩니다. "
-        "로그에 나온 손상된 오브젝트나 저장소를 확인하고 이 작업을 clear 하면 이어서 복사합니다."
+        "로그에 나온 손상된 오브젝트나 저장소를 확인하고 이 작업을 clear 하면 이어서 복사합니다. 그대로 두면 다음 "
+        "실행이 다시 복사합니다. 모든 저장소에서 손상된 백업은 하루 뒤입니다. 같은 이름의 다른 백업이 있다고 하면, "
+        "누가 그 저장소에 썼는지 알아내고 그것을 먼저 옮기세요."
     ),
     "help.copy_logs": (
         "복제 저장소에 없는 바이너리 로그를 복사합니다. **실패하면** 로그에 나온 저장소나 손상된 로그를 확인하고 이 "
@@ -1144,12 +1151,17 @@ ENGLISH: dict[str, str] = {
     "log.no_rebuild": "There is no server to rebuild or to put back.",
     "log.no_copy": "No table is to be copied into another schema.",
     "log.no_files": "There are no files to restore.",
+    "restore.kept_aside": "Kept aside: {paths}. To remove it: spoqplus-backup restore --drop {run}",
     "log.not_put_back": "What was moved aside stays where it is.",
     "log.found": "This run was to find transactions only: it ends here.",
     "log.approved": "Approved by {user} at {time}.",
     "log.slack_failed": "Slack could not be told ({attempts} attempts): {error}. The backup is none the worse for it.",
     "log.slack_sent": "Slack was told.",
     "log.slack_off": "No Slack connection is configured: nobody was told.",
+    "warning.config_git.exposed": (
+        "The branch {branch} of the git remote, and those before it, have files that are excluded now. The new branch "
+        "begins without that history. Delete those branches in the remote, and change the secrets in the files."
+    ),
     "warning.config_git": "The configuration was not committed to git (the encrypted archive has it): {error}",
     "error.run_failed": (
         "The run failed: {tasks}. This task only reports it. Put right what failed and clear that task."
@@ -1304,14 +1316,15 @@ ENGLISH: dict[str, str] = {
         "Copies published backups and binary logs from repository to replica and checks them; the server is not asked."
     ),
     "help.list_sets": (
-        "Finds the sets that each replica lacks. **When it fails** check the connection of the repository that its log "
-        "names and clear this task. If a replica holds another set under a name, find out who wrote there and move it "
-        "away first."
+        "Finds the sets that each replica lacks, except what its own retention would soon delete: newest first, twenty "
+        "a run. **When it fails** check the connection of the repository that its log names and clear this task."
     ),
     "help.copy_sets": (
         "Copies one set after the other, looks at each object, and writes the manifest last. **When it fails** the "
         "other sets were copied all the same. Look at the damaged object or the repository that its log names and "
-        "clear this task: it goes on where it was."
+        "clear this task: it goes on where it was. Left alone, the next run tries again, a set that is damaged in "
+        "every repository after a day. If a replica holds another set under a name, find out who wrote there and move "
+        "it away first."
     ),
     "help.copy_logs": (
         "Copies the binary logs that a replica lacks. **When it fails** look at the repository or the damaged log that "
@@ -1643,8 +1656,78 @@ NOTICES: dict[str, str] = {
         "서버는 바이너리 로그를 {kept} 뒤에 지우는데 로그 보관은 {interval}마다 실행됩니다: {runs}번 실패하면 로그를 "
         "잃습니다. 하루 이상 남겨 두게 하세요(binlog_expire_logs_seconds, RDS는 `binlog retention hours`)."
     ),
+    "backup.small": "백업이 {size}뿐입니다: alerts.minimum_backup_bytes({least})보다 작습니다.",
+    "preflight.log_bin": (
+        "서버의 log_bin이 ON이 아니라 {value}입니다: 바이너리 로그가 없어 전체 백업 뒤의 변경을 복원할 수 없습니다."
+    ),
+    "preflight.binlog_format": (
+        "서버의 binlog_format이 ROW가 아니라 {value}입니다: 로그를 적용한 행이 원래와 다를 수 있습니다."
+    ),
+    "preflight.binlog_row_image": (
+        "서버의 binlog_row_image가 FULL이 아니라 {value}입니다: 잃어버린 행을 로그에서 읽어 낼 수 없습니다."
+    ),
+    "preflight.sync_binlog": (
+        "서버의 sync_binlog가 1이 아니라 {value}입니다: 정전되면 로그에서 트랜잭션을 잃을 수 있습니다."
+    ),
+    "preflight.flush_log": (
+        "서버의 innodb_flush_log_at_trx_commit이 1이 아니라 {value}입니다: 정전되면 커밋된 트랜잭션을 잃을 수 있습니다."
+    ),
+    "preflight.gtid_mode": "서버의 gtid_mode가 ON이 아니라 {value}입니다: 복원 시점을 GTID로 가리킬 수 없습니다.",
+    "preflight.engines": "InnoDB가 아닌 테이블 {count}개는 일관된 스냅숏에 들지 않습니다: {names}.",
+    "preflight.floats": (
+        "mysqldump는 FLOAT을 여섯 자리까지만 적어 나머지 자릿수를 잃습니다(DOUBLE은 그대로입니다): {names}."
+    ),
+    "preflight.long_query": "연결 {number}의 쿼리가 {seconds}초째 실행 중입니다: 덤프가 기다려야 할 수 있습니다.",
+    "preflight.openssl": (
+        "encryption.scheme이 openssl입니다: 백업을 쓸 수 있으면 읽을 수도 있습니다. age가 더 강한 방식입니다."
+    ),
+    "preflight.one_recipient": (
+        "수신자가 하나뿐입니다: 그 키를 잃으면 모든 백업을 잃습니다. 다른 곳에 두는 두 번째 키를 더하세요."
+    ),
+    "preflight.beside": "세트와 따로 하는 작업에 문제가 있습니다: {problem}",
+    "files.too_large": (
+        "{component}: 너무 커서 {seconds}초 안에 재지 못했습니다({size} 이상). 스테이징 디스크에 들어갈지 알 수 "
+        "없습니다."
+    ),
+    "files.missing": "{component}: {path} 경로가 없어 백업에 들지 않습니다.",
+    "files.dangling": "{component}: {path} 심볼릭 링크가 가리키는 곳이 없어 백업에 들지 않습니다.",
+    "files.empty": "{component}: {paths} 폴더에 파일이 없습니다: 볼륨이 마운트되어 있습니까?",
+    "files.changed": "{component}: 읽는 사이 바뀐 파일 {count}개: {names}.",
+    "files.vanished": "{component}: 읽기 전에 사라진 파일 {count}개: {names}.",
+    "files.tar": "{component}: tar의 말: {line}",
+    "full.single_files": "{component}: 경로가 모두 폴더인 것은 아니어서 전체 아카이브입니다.",
+    "full.first": "{component}: 증분이 아니라 전체 아카이브입니다: 아직 전체 아카이브가 없습니다.",
+    "full.paths": "{component}: 증분이 아니라 전체 아카이브입니다: 경로나 제외 패턴이 {base} 때와 다릅니다.",
+    "full.snapshot": "{component}: 증분이 아니라 전체 아카이브입니다: {path} 파일은 아는 GNU tar의 스냅숏이 아닙니다.",
+    "full.old": (
+        "{component}: 증분이 아니라 전체 아카이브입니다: {base}의 전체 아카이브가 {days}일 되어 base_days({limit})를 "
+        "넘었습니다."
+    ),
+    "full.gone": "{component}: 증분이 아니라 전체 아카이브입니다: 저장소 {repository}에 {base} 백업이 없습니다.",
+    "full.untrusted": "{component}: 증분이 아니라 전체 아카이브입니다: {problem}",
+    "full.none": "{component}: 증분이 아니라 전체 아카이브입니다: {base}에는 이것의 전체 아카이브가 없습니다.",
+    "faces.readable": "faces.encrypt가 false입니다: 저장소를 읽을 수 있으면 누구나 얼굴 이미지를 볼 수 있습니다.",
+    "faces.changed": "읽는 동안 계속 쓰인 얼굴 이미지 {count}개: 마지막 내용이 빠졌을 수 있습니다.",
+    "faces.vanished": "읽기 전에 사라진 얼굴 이미지 {count}개가 있습니다.",
+    "faces.skipped": "파일이 아니라 소켓, 파이프, 장치인 {count}개를 뺐습니다(얼굴 이미지).",
     "plan.version": "백업의 버전은 {backup}이고 대상 서버는 {target}입니다.",
     "plan.left": "백업에 없는 것은 그대로 남습니다: {names}.",
+    "plan.links_left_out": "{name}의 링크 {count}개는 {root} 밖을 가리켜 복원하지 않습니다: {links}.",
+    "plan.another_place": "{name}은(는) 지금 설정과 다른 위치에서 백업했습니다: {places}.",
+    "plan.files_space": (
+        "{name}에는 {size}가 필요한데 {place}에는 {free}만 남아 있습니다. 바뀌는 파일은 검증이 끝날 때까지 보관합니다: "
+        "공간을 만들거나 다른 위치로 복원하세요."
+    ),
+    "plan.not_root": "작업자가 root가 아닙니다: {name}의 파일은 원래 소유자와 관계없이 작업자의 것이 됩니다.",
+    "plan.setuid": (
+        "{name}의 파일 {count}개는 소유자나 그룹의 권한으로 실행되는 모드(setuid, setgid) 그대로 복원됩니다: {names}."
+    ),
+    "plan.left_aside": ("{paths}은(는) 복원 {run}이(가) 남긴 것입니다. 지우려면: spoqplus-backup restore --drop {run}"),
+    "plan.left_unfinished": (
+        "복원 {run}은(는) 파일을 바꾼 뒤 검증하지 못하고 끝났습니다: 원래 있던 것은 {paths}에 있습니다. 실패한 작업을 "
+        "clear 하거나 되돌리세요: spoqplus-backup restore --put-back {run}"
+    ),
+    "plan.left_unknown": "{paths}은(는) 이 서버에 계획이 없는 복원이 남긴 것입니다: 내용을 확인한 뒤 지우세요.",
     "plan.not_logged": (
         "불러오는 내용은 바이너리 로그에 쓰지 않습니다(restore.binary_log): 복제 서버에는 반영되지 않고, 로그로는 이 "
         "복원 뒤의 시점으로 갈 수 없습니다. 끝나면 전체 백업이 만들어지는지 확인하세요."

@@ -63,7 +63,7 @@ def test_a_payment_without_its_member_is_a_red_run_and_nothing_stays(world: Worl
         "INSERT INTO club.members VALUES (1), (2)",
         "INSERT INTO club.payments VALUES (10, 1), (11, 2)",
     )
-    daily, test = "club_daily_backup", "club_recovery_test"
+    daily, test = "busan_daily_backup", "busan_recovery_test"
     world.airflow.wait_for_dag(test)
     assert world.airflow.wait(daily, world.airflow.trigger(daily)) == "success"
     servers.run(mysql_server, "DELETE FROM club.members WHERE id = 2")
@@ -77,5 +77,5 @@ def test_a_payment_without_its_member_is_a_red_run_and_nothing_stays(world: Worl
     told = world.told()
     assert "결제마다 회원이 있음" in told
     assert "11" in told
-    staging = world.settings.staging.directory.parents[1] / "club" / "staging"
+    staging = world.settings.staging.directory.parents[1] / "busan" / "staging"
     assert [path for name in ("recovery_test", "restore") for path in (staging / name).glob("*/*/")] == []

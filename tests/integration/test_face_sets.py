@@ -16,6 +16,7 @@ from spoqplus_backup.core.files.faces import sync_faces
 from spoqplus_backup.core.files.guard import GuardError
 from spoqplus_backup.core.manifest import Manifest
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
+from spoqplus_backup.core.notice import notice
 from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
@@ -129,7 +130,11 @@ def test_a_published_set_is_left_alone_by_tasks_that_run_again(site: Site) -> No
     for component in run.staging.components():
         site.component(run, component)
     stages.verify(run)
-    publish(run)
+    warned = [notice("preflight.long_query", "The query of connection {number} has run for long.", number=7)]
+    published = publish(run, warned)
+    assert [item.code for item in published.warnings] == ["preflight.long_query"]
+    assert manifest_of(site, run.name).warnings == ("The query of connection 7 has run for long.",)
+    assert publish(run, warned) == published
     assert sync_faces(run, 2).detail == {"published": True}
     assert stages.verify(run).parts > 30
 

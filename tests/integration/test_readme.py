@@ -5,6 +5,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,10 @@ from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.recovery.request import RestoreRequest
-from support import hard_data, servers
+from support import hard_data, servers, trees
 from support.backups import PRODUCTION, TEST, Site, make_site
 from support.servers import rows
+from support.trees import nasty_tree
 
 ENGLISH, KOREAN = (servers.PROJECT / name for name in ("README.md", "README.ko.md"))
 SET_FOLDER = "/backup/spoqplus/daily/20250101_030000"
@@ -137,6 +139,8 @@ class Person:
     one_table: str
     roll_forward: str
     files: str
+    faces: str
+    environment: str
 
     def types(self, *commands: str) -> subprocess.CompletedProcess[str]:
         """Run commands in one shell, in the set's folder."""
@@ -151,7 +155,7 @@ class Person:
 
 
 def person(site: Site, target: SandboxServer, home: Path) -> Person:
-    """Gets a fresh backup of the site, and may log in at `target`."""
+    """Gets a fresh daily backup of the site, and may log in at `target`."""
     folder = Path(site.settings.repositories[0].root.removeprefix("file://"), site.back_up().set)
     home.mkdir()
     (home / "identity.txt").write_bytes(site.settings.encryption.identity_files[0].read_bytes())
@@ -208,6 +212,61 @@ def test_a_backup_is_rolled_forward_by_hand(
     assert typed.returncode == 0, typed.stdout + typed.stderr
     assert typed.stdout.count("Verified Successfully") == 2, "the log before the snapshot is not needed"
     assert differences(before, snapshot(restore_target.connect(), ["spoqplus"], accounts=False)) == []
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Uploads with everything that a file system knows, face images, and a `.env`."""
+    nasty_tree(tmp_path / "html" / "uploads")
+    nasty_tree(tmp_path / "html" / "faces")
+    (tmp_path / "html" / "faces" / "fifo").unlink()  # no face image: it is left out
+    (tmp_path / "html" / ".env").write_text("DB_PASSWORD='비밀'\n")
+    return tmp_path / "html"
+
+
+def test_files_come_back_by_hand(mariadb_server: SandboxServer, source: Path, tmp_path: Path) -> None:
+    servers.empty(mariadb_server)
+    rows(mariadb_server.connect(), "CREATE DATABASE spoqplus")
+    uploads, faces = source / "uploads", source / "faces"
+    site = make_site(
+        tmp_path / "site",
+        mariadb_server,
+        files=[{"name": "uploads", "paths": [str(uploads)]}],
+        faces={"directory": str(faces)},
+        environment={"files": [str(source / ".env")]},
+    )
+    weekly = site.back_up("weekly").set
+    (uploads / "large").unlink()
+    (uploads / "modes").rename(uploads / "renamed")
+    (uploads / "new").write_bytes(os.urandom(100_000))
+    somebody = person(site, mariadb_server, tmp_path / "home")
+    expected = trees.described(uploads), trees.described(faces)
+    repository, target = somebody.folder.parents[1], tmp_path / "target"
+    target.mkdir()
+
+    def typed(block: str) -> subprocess.CompletedProcess[str]:
+        block = block.replace("/backup/spoqplus", str(repository)).replace("weekly/20241229_040000", weekly)
+        block = block.replace("daily/20250101_030000", str(somebody.folder.relative_to(repository)))
+        done = somebody.types(block.replace("cd /\n", f"cd {target}\n").replace('.jsonl" / <<', f'.jsonl" {target} <<'))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    typed(somebody.prove)
+    typed(somebody.files)
+    typed(somebody.faces)
+    there = target / str(source)[1:]
+    assert trees.differences(expected[0], trees.described(there / "uploads")) == []
+    assert trees.differences(as_face_images(expected[1]), as_face_images(trees.described(there / "faces"))) == []
+    assert "DB_PASSWORD='비밀'\n" in typed(somebody.environment).stdout
+
+
+def as_face_images(described: dict[bytes, dict[str, Any]]) -> dict[bytes, dict[str, Any]]:
+    """Each a file of its own, without holes; of times, what a double in seconds can tell."""
+    for facts in described.values():
+        facts.pop("linked", None)
+        facts.pop("sparse", None)
+        facts["modified"] /= 1e9
+    return described
 
 
 @pytest.fixture

@@ -944,6 +944,23 @@ def test_a_lock_that_nobody_knew_of_refuses_and_the_set_stays_whole(past: Past, 
     assert sets(site, repository) == names
 
 
+def test_a_face_that_nobody_needs_but_the_bucket_locks_is_no_failure_each_night(past: Past, endpoint: str) -> None:
+    with own_bucket(past, endpoint, "locked-unneeded", lock_days=30) as (site, client):
+        no_default = {"ObjectLockEnabled": "Enabled"}
+        client.put_object_lock_configuration(Bucket="locked-unneeded", ObjectLockConfiguration=no_default)
+        repository = site.repository("s3")
+        faces = [site.face(repository, number, DAY * 90) for number in range(4)]
+        site.publish(repository, "daily", DAY * 2, faces=faces[:1])
+        for key, days in ((faces[1], 200), (faces[2], -1)):
+            until = {"Mode": "GOVERNANCE", "RetainUntilDate": now() + DAY * days}
+            client.put_object_retention(Bucket="locked-unneeded", Key=key, Retention=until)
+
+        report = run(site, "s3")
+
+        assert (report.faces, report.refused) == (2, ())
+        assert list(repository.list("faces/")) == sorted(faces[:2])
+
+
 # ---- credentials
 
 

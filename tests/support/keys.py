@@ -50,14 +50,19 @@ class GpgPair(NamedTuple):
 
 
 @contextlib.contextmanager
-def gpg_pair(folder: Path, recipient: str) -> Iterator[GpgPair]:
-    """Make one without passphrase; its keyring and agent go with the block."""
+def gpg_pair(folder: Path, recipient: str, *made: str) -> Iterator[GpgPair]:
+    """Make one without passphrase; its keyring and agent go with the block.
+
+    `made` are algorithm, usage and expiry, as gpg has them.
+    """
     home = Path(tempfile.mkdtemp(prefix="spoq"))  # an agent's socket needs a short path
     pair = GpgPair(recipient, folder / "public.gpg", folder / "private.gpg", home)
     folder.mkdir(parents=True, exist_ok=True)
     gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback"]
     try:
-        subprocess.run([*gpg, "--quick-generate-key", recipient, "future-default"], check=True, capture_output=True)
+        # made in the past, so that it may have expired
+        command = [*gpg, "--faked-system-time", "20200101T000000", "--quick-generate-key", recipient]
+        subprocess.run([*command, *(made or ("future-default", "default", "never"))], check=True, capture_output=True)
         pair.public.write_bytes(subprocess.run([*gpg, "--export", recipient], check=True, capture_output=True).stdout)
         secret = subprocess.run([*gpg, "--export-secret-keys", recipient], check=True, capture_output=True).stdout
         pair.private.write_bytes(secret)

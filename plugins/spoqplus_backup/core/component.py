@@ -25,6 +25,7 @@ from spoqplus_backup.core.manifest import (
     SetName,
     SharedObjects,
 )
+from spoqplus_backup.core.notice import Notice
 from spoqplus_backup.core.published import published_manifest, published_summary
 from spoqplus_backup.core.run import BackupRun, StageSummary
 from spoqplus_backup.core.staging import read_json, sync_directory, write_json
@@ -65,7 +66,7 @@ class ComponentRecord(Model):
     shared: SharedObjects | None = None
     plain: tuple[SafeName, ...] = ()
     scheme: SchemeName | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -21,6 +21,8 @@ from spoqplus_backup.core.process import Child, ProcessError, find_program, outp
 LONGEST_PLACE = 70
 IMPORT_SECONDS = 60.0
 _PACKAGE = "gnupg"
+_VALIDITY, _CAPABILITIES = 1, 11  # fields of `gpg --with-colons`
+_UNUSABLE = {"r": "was revoked", "e": "has expired"}
 _DAMAGED = ("no valid OpenPGP", "has been manipulated", "decryption failed", "invalid packet", "unexpected end of file")
 
 
@@ -43,26 +45,35 @@ class GpgScheme:
         """Encrypt to the recipient."""
         with _keyring(self.public_key_file) as gpg:
             self._check_recipient(gpg)
-            to = ["--trust-model", "always", "--recipient", self.recipient]
+            to = ["--trust-model", "always", "--no-auto-key-locate", "--recipient", self.recipient]
             return run_filter([*gpg, *to, "--compress-algo", "none", "--encrypt"], source, target)
 
     def check_recipient(self) -> None:
-        """See that the key's file is one, and the recipient's.
+        """See that the key's file is one, and the recipient's, and that the key may encrypt today.
 
         Raises:
-            PermanentError: it is not.
+            PermanentError: it is not, has expired, was revoked, or is for signatures alone.
         """
         with _keyring(self.public_key_file) as gpg:
             self._check_recipient(gpg)
 
     def _check_recipient(self, gpg: list[str]) -> None:
         try:
-            output_of([*gpg, "--list-keys", "--", self.recipient], stall_seconds=IMPORT_SECONDS)
+            command = [*gpg, "--with-colons", "--list-keys", "--", self.recipient]
+            listed = output_of(command, stall_seconds=IMPORT_SECONDS).decode("utf-8", "replace")
         except ProcessError as error:
             raise PermanentError(
                 f"{self.public_key_file} holds no key of {self.recipient}: correct `environment.gpg_recipient`, or "
                 f"export the right key: gpg --export {self.recipient}."
             ) from error
+        keys = [line.split(":") for line in listed.splitlines() if line.startswith(("pub:", "sub:"))]
+        if not any("E" in fields[_CAPABILITIES] for fields in keys):  # what the whole key may do today
+            states = {fields[_VALIDITY] for fields in keys}
+            why = next((words for state, words in _UNUSABLE.items() if state in states), "can't encrypt")
+            raise PermanentError(
+                f"The key of {self.recipient} in {self.public_key_file} {why}: have its owner extend or renew it, and "
+                f"export it again: gpg --export {self.recipient}."
+            )
 
     @contextlib.contextmanager
     def decrypting(self, source: Path) -> Iterator[io.RawIOBase]:

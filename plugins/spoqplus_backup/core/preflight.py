@@ -12,6 +12,7 @@ from spoqplus_backup.core.files.checks import check_files
 from spoqplus_backup.core.manifest import MANIFEST, Flavour, Manifest, Model
 from spoqplus_backup.core.mysql import client, server
 from spoqplus_backup.core.mysql.dump import Selection, selection
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.process import find_program
 from spoqplus_backup.core.repository.opener import open_repositories
 from spoqplus_backup.core.reservation import free_bytes, refuse_hopeless, reserve
@@ -47,14 +48,51 @@ _NEEDED: Mapping[Flavour, tuple[tuple[str, ...], ...]] = {
 
 _MAY_NOT_EXECUTE = 1370
 
-# What a server should have for its logs to be of use, and what it costs when it has not.
-_WANTED: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("log_bin", ("ON", "1"), "there are no binary logs: nothing after a full backup can be restored"),
-    ("binlog_format", ("ROW",), "a replay may give other rows than the original"),
-    ("binlog_row_image", ("FULL",), "a lost row can't be read back from the logs"),
-    ("sync_binlog", ("1",), "a power cut can lose transactions from the logs"),
-    ("innodb_flush_log_at_trx_commit", ("1",), "a power cut can lose committed transactions"),
-)
+# What a server should have for its logs to be of use, and what is said of another value.
+_WANTED: Mapping[str, tuple[tuple[str, ...], Callable[[str], Notice]]] = {
+    "log_bin": (
+        ("ON", "1"),
+        lambda value: notice(
+            "preflight.log_bin",
+            "The server has log_bin={value}, not ON: there are no binary logs: nothing after a full backup can be "
+            "restored.",
+            value=value,
+        ),
+    ),
+    "binlog_format": (
+        ("ROW",),
+        lambda value: notice(
+            "preflight.binlog_format",
+            "The server has binlog_format={value}, not ROW: a replay may give other rows than the original.",
+            value=value,
+        ),
+    ),
+    "binlog_row_image": (
+        ("FULL",),
+        lambda value: notice(
+            "preflight.binlog_row_image",
+            "The server has binlog_row_image={value}, not FULL: a lost row can't be read back from the logs.",
+            value=value,
+        ),
+    ),
+    "sync_binlog": (
+        ("1",),
+        lambda value: notice(
+            "preflight.sync_binlog",
+            "The server has sync_binlog={value}, not 1: a power cut can lose transactions from the logs.",
+            value=value,
+        ),
+    ),
+    "innodb_flush_log_at_trx_commit": (
+        ("1",),
+        lambda value: notice(
+            "preflight.flush_log",
+            "The server has innodb_flush_log_at_trx_commit={value}, not 1: a power cut can lose committed "
+            "transactions.",
+            value=value,
+        ),
+    ),
+}
 
 
 class PreflightReport(Model):
@@ -64,7 +102,7 @@ class PreflightReport(Model):
     flavour: Flavour
     version: str
     tools: dict[str, str]
-    warnings: tuple[str, ...]
+    warnings: tuple[Notice, ...]
     estimated_bytes: int
     free_bytes: int
 
@@ -117,7 +155,10 @@ def preflight(
     rules = cadence_named(cadence)
     problems += _problems(lambda: refuse_hopeless(settings, estimated))
     if components is None:
-        warnings += check_beside(settings, connections)
+        warnings += [
+            notice("preflight.beside", "Beside the set: {problem}", problem=problem)
+            for problem in check_beside(settings, connections)
+        ]
     for repository in open_repositories(settings, connections, long_term=rules.long_term):
         problems += _problems(repository.probe)
     if problems:
@@ -128,7 +169,7 @@ def preflight(
         wait_seconds = settings.staging.wait_hours * 3600 if rules.waits else 0.0
         reserve(settings, staging, run_id, estimated, wait_seconds)
     for warning in warnings:
-        log.warning("%s", warning)
+        log.warning("%s", warning.words)
     return PreflightReport(
         set_id=set_id,
         flavour=facts.flavour,
@@ -212,47 +253,51 @@ def _check_views(connection: server.Connection, flavour: Flavour, databases: tup
         )
 
 
-def _encryption_warnings(settings: Settings) -> list[str]:
+def _encryption_warnings(settings: Settings) -> list[Notice]:
     if settings.encryption.scheme == "openssl":
-        return [
+        sentence = (
             "encryption.scheme is openssl: whoever can write backups can read them too. age is the stronger choice."
-        ]
+        )
+        return [notice("preflight.openssl", sentence)]
     if len(settings.encryption.recipients) == 1:
-        return ["There is only one recipient: when its key is lost, every backup is. Add a second key, kept elsewhere."]
+        sentence = (
+            "There is only one recipient: when its key is lost, every backup is. Add a second key, kept elsewhere."
+        )
+        return [notice("preflight.one_recipient", sentence)]
     return []
 
 
-def _server_warnings(settings: Settings, connection: server.Connection, facts: server.ServerFacts) -> list[str]:
-    variables = connection.variables(*(name for name, _, _ in _WANTED), "gtid_mode", "event_scheduler")
+def _server_warnings(settings: Settings, connection: server.Connection, facts: server.ServerFacts) -> list[Notice]:
+    variables = connection.variables(*_WANTED, "gtid_mode")
     found = [
-        f"The server has {name}={variables.get(name, 'unset')}, not {good[0]}: {cost}."
-        for name, good, cost in _WANTED
+        say(variables.get(name, "unset"))
+        for name, (good, say) in _WANTED.items()
         if variables.get(name, "").upper() not in good
     ]
-    if facts.flavour == "mysql" and facts.log_bin and variables.get("gtid_mode", "OFF") != "ON":
-        found.append(
-            f"The server has gtid_mode={variables.get('gtid_mode')}, not ON: a restore point can't be named by GTID."
-        )
+    mode = variables.get("gtid_mode", "OFF")
+    if facts.flavour == "mysql" and facts.log_bin and mode != "ON":
+        sentence = "The server has gtid_mode={value}, not ON: a restore point can't be named by GTID."
+        found.append(notice("preflight.gtid_mode", sentence, value=mode))
     engines = connection.rows(
         "SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' "
         "AND ENGINE <> 'InnoDB' AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
     )
     if engines:
         named = ", ".join(f"{database}.{table} ({engine})" for database, table, engine in engines[:10])
-        found.append(f"{len(engines)} tables are not InnoDB, so not part of the consistent snapshot: {named}.")
+        sentence = "{count} tables are not InnoDB, so not part of the consistent snapshot: {names}."
+        found.append(notice("preflight.engines", sentence, count=len(engines), names=named))
     floats = connection.rows(
         "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE DATA_TYPE = 'float' "
         "AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
     )
     if floats:
         named = ", ".join(".".join(names) for names in floats[:10])
-        found.append(f"mysqldump writes FLOAT with six digits, others are lost (DOUBLE keeps them): {named}.")
+        sentence = "mysqldump writes FLOAT with six digits, others are lost (DOUBLE keeps them): {names}."
+        found.append(notice("preflight.floats", sentence, names=named))
     long = connection.rows(
         "SELECT ID, TIME FROM information_schema.PROCESSLIST WHERE COMMAND = 'Query' AND TIME > %s",
         (settings.database.long_query_seconds,),
     )
-    found += [
-        f"The query of connection {number} has run for {seconds} s: the dump may have to wait for it."
-        for number, seconds in long
-    ]
+    sentence = "The query of connection {number} has run for {seconds} s: the dump may have to wait for it."
+    found += [notice("preflight.long_query", sentence, number=number, seconds=seconds) for number, seconds in long]
     return found

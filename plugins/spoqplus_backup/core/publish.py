@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from spoqplus_backup.core.manifest import (
     RecoveryPoint,
     Server,
 )
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.published import published_manifest
 from spoqplus_backup.core.repository.base import Repository
@@ -63,11 +64,15 @@ class Published(Model):
     server: str
     coordinates: Coordinates
     repositories: tuple[str, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Notice, ...]
 
 
-def publish(run: BackupRun, warnings: tuple[str, ...] = ()) -> Published:
+def publish(run: BackupRun, warnings: Sequence[Notice] = ()) -> Published:
     """Sign the manifest, write it to every repository, and clear the staging area.
+
+    Args:
+        run: the backup.
+        warnings: what preflight found; the components have their own.
 
     Raises:
         PermanentError: there is no key to sign with, or the set is another run's.
@@ -78,9 +83,12 @@ def publish(run: BackupRun, warnings: tuple[str, ...] = ()) -> Published:
     done = published_manifest(run)
     if done is not None:
         log.info("The set %s was published already", done.name)
-        return _published(run, done, repositories, catalog)
-    manifest = sign_and_store(run, repositories, lambda: _manifest(run, catalog, warnings))
-    result = _published(run, manifest, repositories, catalog)
+        return _published(run, done, repositories, catalog, warnings)
+    records = _records(run)
+    components = tuple(_component(run, name, record) for name, record in records.items())
+    known = [*warnings, *_too_small(run, components), *(item for found in records.values() for item in found.warnings)]
+    manifest = sign_and_store(run, repositories, lambda: _manifest(run, catalog, records, components, known))
+    result = _published(run, manifest, repositories, catalog, known)
     keep_snapshots(run)
     run.staging.remove()
     release(run.settings, run.staging)
@@ -130,20 +138,24 @@ def previous_of(run: BackupRun, catalog: Catalog) -> Previous | None:
     return None if before is None else Previous(id=before.id, sha256=catalog.manifest_sha256(before))
 
 
-def _manifest(run: BackupRun, catalog: Catalog, warnings: tuple[str, ...]) -> Manifest:
+def _too_small(run: BackupRun, components: Sequence[Component]) -> Iterator[Notice]:
+    stored, least = sum(item.stored_bytes for item in components), run.settings.alerts.minimum_backup_bytes
+    if stored < least:
+        sentence = "The backup is only {size}, less than alerts.minimum_backup_bytes ({least})."
+        yield notice("backup.small", sentence, size=human_bytes(stored), least=human_bytes(least))
+
+
+def _manifest(
+    run: BackupRun,
+    catalog: Catalog,
+    found: Mapping[str, ComponentRecord],
+    components: tuple[Component, ...],
+    warnings: Sequence[Notice],
+) -> Manifest:
     settings = run.settings
-    found = _records(run)
-    components = tuple(_component(run, name, record) for name, record in found.items())
     server = next((record.server for record in found.values() if record.server is not None), None)
     if server is None:
         raise PermanentError(f"{run.name} holds nothing of the database server: back up at least `{DATABASE}` with it.")
-    stored = sum(component.stored_bytes for component in components)
-    if stored < settings.alerts.minimum_backup_bytes:
-        least = human_bytes(settings.alerts.minimum_backup_bytes)
-        warnings = (
-            *warnings,
-            f"The backup is only {human_bytes(stored)}, less than alerts.minimum_backup_bytes ({least}).",
-        )
     return Manifest(
         site=settings.site,
         cadence=run.cadence,
@@ -160,7 +172,7 @@ def _manifest(run: BackupRun, catalog: Catalog, warnings: tuple[str, ...]) -> Ma
         depends_on=tuple(dict.fromkeys(record.base for record in found.values() if record.base is not None)),
         previous=previous_of(run, catalog),
         recovery_point=_recovery_point(run, found.get(DATABASE)),
-        warnings=(*warnings, *(words for record in found.values() for words in record.warnings)),
+        warnings=tuple(item.words for item in warnings),
     )
 
 
@@ -228,8 +240,12 @@ def _recovery_point(run: BackupRun, database: ComponentRecord | None) -> Recover
     return point
 
 
-def _published(run: BackupRun, manifest: Manifest, repositories: list[Repository], catalog: Catalog) -> Published:
+def _published(
+    run: BackupRun, manifest: Manifest, repositories: list[Repository], catalog: Catalog, known: Sequence[Notice]
+) -> Published:
+    """`known` are warnings with what it takes to translate them; a published manifest has their words alone."""
     before = manifest.previous
+    by_words = {item.words: item for item in known}
     return Published(
         set=manifest.name,
         manifest_sha256=hashlib.sha256(manifest.to_json()).hexdigest(),
@@ -251,7 +267,7 @@ def _published(run: BackupRun, manifest: Manifest, repositories: list[Repository
         server=f"{manifest.server.flavour} {manifest.server.version}",
         coordinates=_coordinates(manifest.server, manifest.components),
         repositories=tuple(repository.url for repository in repositories),
-        warnings=manifest.warnings,
+        warnings=tuple(by_words.get(words) or Notice(code="", words=words) for words in manifest.warnings),
     )
 
 

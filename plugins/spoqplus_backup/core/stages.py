@@ -157,7 +157,8 @@ def verify(run: BackupRun) -> StageSummary:
         progress.add(part.stored_bytes)
 
     in_parallel(check, [(repo, key, part) for repo in repositories for key, part in objects.items()], STORE_THREADS)
-    shared = check_shared(run, repositories, manifest, read_back=read_back)
+    sharing = open_repositories(run.settings, run.connections, long_term=run.rules.long_term, shared=True)
+    shared = check_shared(run, sharing, manifest, read_back=read_back)
     return StageSummary(
         stage="verify",
         component="",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spoqplus_backup.core.progress import human_bytes
-from spoqplus_backup.messages import Language, component_label, duration, text
+from spoqplus_backup.messages import Language, component_label, duration, notice_text, text
 from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header
 from spoqplus_backup.notifications.report import RunReport, coordinates_line, failure_block, run_link
 from spoqplus_backup.notifications.slack import Message
@@ -18,7 +18,7 @@ def backup_message(report: RunReport, published: Mapping[str, Any] | None, warni
     Args:
         report: how the run ended.
         published: `core.publish.Published` as JSON; None when the run did not get that far.
-        warnings: of tasks beside the set.
+        warnings: of tasks beside the set, in the site's language.
     """
     outcome = "succeeded" if report.succeeded else "failed"
     title = text(report.language, f"slack.backup.{outcome}", site=report.site)
@@ -27,7 +27,8 @@ def backup_message(report: RunReport, published: Mapping[str, Any] | None, warni
         blocks.append(failure_block(report))
     if published is not None:
         blocks += _published_blocks(report, published)
-    if all_warnings := [*(published["warnings"] if published else ()), *warnings]:
+    notices = published["warnings"] if published else ()
+    if all_warnings := [*(notice_text(report.language, item) for item in notices), *warnings]:
         blocks.append(bullets(text(report.language, "slack.warnings"), [escape(warning) for warning in all_warnings]))
     blocks += [divider(), context(_footer(report, published))]
     return Message(text=f"{title} {published['set']}" if published else title, blocks=blocks)

@@ -171,7 +171,7 @@ class ConfigGitOperator(SiteOperator):
     """Commits the configuration to a git remote when it changed. The set does not wait for it.
 
     A remote that can't be reached is tried again; in the last try that is a warning, for the archive of the set has the
-    same files. Its XCom `warnings` holds that.
+    same files. Its XCom `warnings` holds that, and what should not be in the remote's history.
     """
 
     ui_color = "#fff4e5"
@@ -181,16 +181,23 @@ class ConfigGitOperator(SiteOperator):
         from spoqplus_backup.core.files.git_copy import copy_to_git
 
         try:
-            return log_summary(settings, copy_to_git(settings, connections))
+            summary = copy_to_git(settings, connections)
+            if summary.detail["exposed"]:
+                branch = str(summary.detail["before"])
+                self._warn(context, text(settings.language, "warning.config_git.exposed", branch=branch))
+            return log_summary(settings, summary)
         except PermanentError:
             raise
         except BackupError as error:
             if context["ti"].try_number <= context["ti"].max_tries:
                 raise
-            warning = text(settings.language, "warning.config_git", error=str(error))
-            log.warning("%s", warning)
-            context["ti"].xcom_push(key=WARNINGS_KEY, value=[warning])
+            self._warn(context, text(settings.language, "warning.config_git", error=str(error)))
             return None
+
+    @staticmethod
+    def _warn(context: "Context", warning: str) -> None:
+        log.warning("%s", warning)
+        context["ti"].xcom_push(key=WARNINGS_KEY, value=[warning])
 
 
 class CompressOperator(ComponentOperator):
@@ -248,10 +255,11 @@ class PublishOperator(BackupSetOperator):
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Publish, with the preflight's warnings, and announce it to what waits for the asset."""
+        from spoqplus_backup.core.notice import Notice
         from spoqplus_backup.core.publish import publish
 
         run = self.backup_run(context, settings, connections)
-        published = publish(run, tuple(self.preflight_report(context)["warnings"]))
+        published = publish(run, [Notice.model_validate(item) for item in self.preflight_report(context)["warnings"]])
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = {"set": run.name}
         return published.model_dump(mode="json")

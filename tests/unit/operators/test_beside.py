@@ -6,6 +6,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from spoqplus_backup.core.errors import BackupError, PermanentError
+from spoqplus_backup.core.run import StageSummary
 from spoqplus_backup.operators.backup import ConfigGitOperator
 
 DOWN = BackupError("The git remote git@example.com:config.git can't be used: Connection refused.")
@@ -36,6 +37,18 @@ def test_in_the_last_try_it_is_a_warning(run: Any, outcome: Any) -> None:
     (warning,) = run.xcoms["config_git", "warnings"]
     assert warning.startswith("The configuration was not committed to git")
     assert "Connection refused" in warning
+
+
+def test_a_secret_in_the_history_of_the_remote_is_told(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    detail: dict[str, Any] = {"branch": "backup-20250102", "before": "backup-20250101", "exposed": True}
+    summary = StageSummary(
+        stage="config_git", component="config", parts=1, bytes_in=0, bytes_out=0, seconds=1, detail=detail
+    )
+    monkeypatch.setattr("spoqplus_backup.core.files.git_copy.copy_to_git", lambda *_: summary)
+    run.task_id = "config_git"
+    ConfigGitOperator(task_id="config_git", site="spoqplus").execute(run.context)
+    (warning,) = run.xcoms["config_git", "warnings"]
+    assert warning.startswith("The branch backup-20250101 of the git remote")
 
 
 def test_a_private_key_fails_it_at_once(run: Any, outcome: Any) -> None:

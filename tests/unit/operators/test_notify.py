@@ -29,7 +29,7 @@ PUBLISHED = {
     "server": "mariadb 10.11.6-MariaDB",
     "coordinates": {"file": "binlog.000042", "position": 4711, "gtid": "0-1-99"},
     "repositories": ["file:///backup", "s3://bucket"],
-    "warnings": ["only <one> recipient"],
+    "warnings": [{"code": "", "words": "only <one> recipient", "values": {}}],
 }
 
 

@@ -23,6 +23,7 @@ from spoqplus_backup.core.files.places import Places, configured_places, selecti
 from spoqplus_backup.core.files.snapshots import SNAPSHOT, Base, choose_base, lend_snapshot, write_note
 from spoqplus_backup.core.files.tar_cutter import TarCutter, Totals
 from spoqplus_backup.core.files.tar_stream import TarStream, TruncatedError
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.part_writer import PartWriter, part_bytes
 from spoqplus_backup.core.process import Child, ProcessError, find_program, output_of
 from spoqplus_backup.core.progress import Progress
@@ -45,7 +46,7 @@ class Level:
 
     number: Literal[0, 1]
     base: Base | None = None
-    reason: str | None = None
+    reason: Notice | None = None
 
 
 def archive(run: BackupRun, component: str, generation: int) -> StageSummary:
@@ -119,11 +120,13 @@ def _archive_into(run: BackupRun, component: str, generation: int, directory: Pa
         totals, parts = _run_tar(run, selection, places, level, command, header, complaints, raw)
     if level.number == 0 and selection.level == "incremental":
         write_note(run, selection, directory, started_at)
-    warnings = [*places.warnings, *([level.reason] if level.reason else []), *complaints.sentences()]
+    warnings = [*places.warnings, *([level.reason] if level.reason else []), *complaints.notices(component)]
     if not totals.listed and not totals.files:
-        warnings.append(f"{', '.join(map(str, selection.paths))} holds no file: is its volume mounted?")
+        sentence = "{component}: {paths} holds no file: is its volume mounted?"
+        paths = ", ".join(map(str, selection.paths))
+        warnings.append(notice("files.empty", sentence, component=component, paths=paths))
     for warning in warnings:
-        log.warning("%s: %s", component, warning)
+        log.warning("%s", warning.words)
     return ComponentRecord(
         generation=generation,
         stage="archive",
@@ -139,7 +142,7 @@ def _archive_into(run: BackupRun, component: str, generation: int, directory: Pa
         level=level.number,
         base=header.base,
         files=totals.files,
-        warnings=tuple(f"{component}: {warning}" for warning in warnings),
+        warnings=tuple(warnings),
     )
 
 
@@ -152,11 +155,10 @@ def choose_level(run: BackupRun, selection: FilesSelection, places: Places) -> L
     if run.rules.full_files or selection.level == "full":
         return Level(0)
     if not places.folders_only:  # of a file that is named, tar looks at the time alone, which a copy may have kept
-        return Level(0, reason="its paths are not all folders, so this archive is full")
+        sentence = "{component}: its paths are not all folders, so this archive is full."
+        return Level(0, reason=notice("full.single_files", sentence, component=selection.name))
     base = choose_base(run, selection)
-    if isinstance(base, str):
-        return Level(0, reason=f"this archive is full and not incremental: {base}")
-    return Level(1, base)
+    return Level(1, base) if isinstance(base, Base) else Level(0, reason=base)
 
 
 def _run_tar(

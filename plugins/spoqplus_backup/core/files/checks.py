@@ -8,6 +8,7 @@ from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.files.archive import choose_level, tar_version
 from spoqplus_backup.core.files.measure import measure
 from spoqplus_backup.core.files.places import configured_places
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.process import find_program
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.repository.catalog import Catalog
@@ -25,7 +26,7 @@ class FilesReport:
 
     bytes: int = 0
     tools: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Notice] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -66,8 +67,14 @@ def _check(run: BackupRun, selection: FilesSelection, report: FilesReport) -> No
         )
     if not found.complete:
         report.warnings.append(
-            f"{selection.name} is too large to be measured in {MEASURE_SECONDS:.0f} s ({human_bytes(found.bytes)} and "
-            "more): whether the staging disk has room for it is not known."
+            notice(
+                "files.too_large",
+                "{component} is too large to be measured in {seconds} s ({size} and more): whether the staging disk "
+                "has room for it is not known.",
+                component=selection.name,
+                seconds=f"{MEASURE_SECONDS:.0f}",
+                size=human_bytes(found.bytes),
+            )
         )
 
 

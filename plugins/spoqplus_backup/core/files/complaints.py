@@ -3,16 +3,17 @@
 import logging
 import re
 
+from spoqplus_backup.core.notice import Notice, notice
+
 log = logging.getLogger(__name__)
 
 NAMED = 10
 LINE_BYTES = 16384
 
+_CHANGED, _VANISHED = "changed", "vanished"
 _KINDS = {
-    "changed while they were read": ("file changed as we read it", "File shrank by"),
-    "vanished before they were read": (
-        *("File removed before we read it", "Cannot stat: No such file", "Cannot open: No such file"),
-    ),
+    _CHANGED: ("file changed as we read it", "File shrank by"),
+    _VANISHED: ("File removed before we read it", "Cannot stat: No such file", "Cannot open: No such file"),
 }
 _EXPECTED = ("Exiting with failure status", "socket ignored")
 _PROGRAM = re.compile(r"^\S*tar: ")
@@ -51,11 +52,23 @@ class Complaints:
         if len(self._others) < NAMED:
             self._others.append(line)
 
-    def sentences(self) -> list[str]:
+    def notices(self, component: str) -> list[Notice]:
         """A sentence for each kind of complaint."""
         found = []
-        for kind, count in self._count.items():
-            if count:
-                more = " and more" if count > len(self._names[kind]) else ""
-                found.append(f"{count} files {kind}: {', '.join(self._names[kind])}{more}.")
-        return found + [f"tar says: {line}" for line in self._others]
+        if count := self._count[_CHANGED]:
+            sentence = "{component}: {count} files changed while they were read: {names}."
+            found.append(
+                notice("files.changed", sentence, component=component, count=count, names=self._named(_CHANGED))
+            )
+        if count := self._count[_VANISHED]:
+            sentence = "{component}: {count} files vanished before they were read: {names}."
+            found.append(
+                notice("files.vanished", sentence, component=component, count=count, names=self._named(_VANISHED))
+            )
+        sentence = "{component}: tar says: {line}"
+        return found + [notice("files.tar", sentence, component=component, line=line) for line in self._others]
+
+    def _named(self, kind: str) -> str:
+        names = self._names[kind]
+        more = self._count[kind] - len(names)
+        return ", ".join(names) + (f" (+{more})" if more else "")

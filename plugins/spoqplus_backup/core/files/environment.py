@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -35,6 +34,7 @@ SYSTEMD_SECONDS = 20.0
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=(.*)", re.DOTALL)
+_BYTE_ORDER_MARK = "\ufeff"
 _CLOSED = {'"': re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL), "'": re.compile(r"'[^']*'", re.DOTALL)}
 
 
@@ -158,25 +158,29 @@ def text(sources: list[Source]) -> str:
 def read_file(content: str) -> dict[str, str]:
     """The assignments of a `.env` file, values as they stand there, quotes included; the last of two counts."""
     found = {}
-    lines = iter(content.splitlines())
-    for line in lines:
-        assignment = None if line.lstrip().startswith("#") else _ASSIGNMENT.fullmatch(line)
+    # not splitlines(), which knows line ends that a value may have
+    lines = content.removeprefix(_BYTE_ORDER_MARK).replace("\r\n", "\n").split("\n")
+    at = 0
+    while at < len(lines):
+        assignment = None if lines[at].lstrip().startswith("#") else _ASSIGNMENT.fullmatch(lines[at])
+        at += 1
         if assignment is not None:
-            found[assignment[1]] = _whole(assignment[2].strip(), lines)
+            found[assignment[1]], more = _whole(assignment[2].strip(), lines[at:])
+            at += more
     return found
 
 
-def _whole(value: str, following: Iterator[str]) -> str:
-    """A quoted value may go on over several lines."""
+def _whole(value: str, following: list[str]) -> tuple[str, int]:
+    """A quoted value may go on over several lines; how many. Of one that is never closed only its own line counts."""
     closed = _CLOSED.get(value[:1])
-    if closed is None:
-        return value
-    while not closed.match(value):
-        line = next(following, None)
-        if line is None:
-            break
-        value += "\n" + line
-    return value
+    if closed is None or closed.match(value):
+        return value, 0
+    longer = value
+    for more, line in enumerate(following, 1):
+        longer += "\n" + line
+        if closed.match(longer):
+            return longer, more
+    return value, 0
 
 
 def read_process(content: str) -> dict[str, str]:

@@ -19,6 +19,8 @@ OBJECTS = "objects.txt"
 CHECKSUMS = "objects.sha256"
 FOLDER = "faces"
 
+Attributes = dict[Annotated[str, Field(pattern=r"^(user\.|system\.posix_acl_)")], str]
+"""Extended attributes and access lists of Linux by their names, values in base64."""
 ObjectKey = Annotated[str, Field(pattern=rf"^{FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.zst(\.age|\.enc)?$")]
 
 
@@ -56,6 +58,7 @@ class FaceEntry(Model):
     mtime: float
     link: str | None = None
     link_base64: str | None = None
+    attributes: Attributes | None = None
     sha256: Sha256 | None = None
     key: ObjectKey | None = None
     stored_bytes: int | None = None

@@ -1,6 +1,9 @@
 """What lies in the folder of face images, and the content of one file: read while somebody may be writing there."""
 
+import base64
+import errno
 import hashlib
+import json
 import logging
 import os
 import stat
@@ -22,6 +25,7 @@ BLOCK_BYTES = 1 << 20
 ATTEMPTS = 3  # to read a file that is written to
 SETTLED_SECONDS = 2.0  # a file that was changed later than this before it was read may change again unseen
 
+ATTRIBUTES = ("user.", "system.posix_acl_")  # of files and folders: what is kept of their extended attributes
 _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
 
 
@@ -62,6 +66,8 @@ def scan(directory: Path, skipped: Callable[[bytes], None]) -> Iterator[Found]:
                     item = _found(entry.path, facts) if stat.S_IFMT(facts.st_mode) in _TYPES else None
                 except FileNotFoundError:
                     continue
+                except OSError as error:
+                    raise _unreadable(os.fsencode(entry.path), error) from error
                 if item is None:
                     skipped(entry.path)
                     continue
@@ -109,7 +115,7 @@ def _pack_once(path: bytes, target: Path, level: int) -> Content | None:
         for chunk in chunker.finish():  # type: ignore[no-untyped-call]
             write_all(out, chunk)
         after = os.fstat(fd)
-    item = replace(_found(path, after), size=size, sha256=digest.hexdigest())
+        item = replace(_found(path, after, fd), size=size, sha256=digest.hexdigest())
     return Content(
         item=item,
         changed=_facts(before) != _facts(after) or size != after.st_size,
@@ -117,7 +123,8 @@ def _pack_once(path: bytes, target: Path, level: int) -> Content | None:
     )
 
 
-def _found(path: bytes, facts: os.stat_result) -> Found:
+def _found(path: bytes, facts: os.stat_result, fd: int | None = None) -> Found:
+    """What `facts` say of a path, and its attributes: of the open file where one is given."""
     kind = _TYPES[stat.S_IFMT(facts.st_mode)]
     return Found(
         path=path.lstrip(b"/"),
@@ -129,7 +136,24 @@ def _found(path: bytes, facts: os.stat_result) -> Found:
         mtime_ns=facts.st_mtime_ns,
         facts=_facts(facts),
         link=os.readlink(path) if kind == "symlink" else None,  # noqa: PTH115 (bytes)
+        attributes=None if kind == "symlink" else _attributes(path if fd is None else fd),
     )
+
+
+def _attributes(file: bytes | int) -> str | None:
+    """Extended attributes and access lists as JSON, their values in base64; None when there are none."""
+    follow = isinstance(file, int)  # an open file is not asked what it leads to
+    try:
+        names = os.listxattr(file, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:  # a file system without
+            return None
+        raise
+    found = {}
+    for name in names:
+        if name.startswith(ATTRIBUTES):
+            found[name] = base64.b64encode(os.getxattr(file, name, follow_symlinks=follow)).decode()
+    return json.dumps(found) if found else None
 
 
 def _facts(facts: os.stat_result) -> str:

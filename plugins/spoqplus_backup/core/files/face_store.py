@@ -36,7 +36,7 @@ CREATE TABLE there (repository TEXT, key TEXT, bytes INTEGER, PRIMARY KEY (repos
 DROP TABLE IF EXISTS found;
 CREATE TABLE found (
     path BLOB PRIMARY KEY, type TEXT, size INTEGER, mode INTEGER, uid INTEGER, gid INTEGER, mtime_ns INTEGER,
-    facts TEXT, link BLOB, sha256 TEXT, key TEXT
+    facts TEXT, link BLOB, attributes TEXT, sha256 TEXT, key TEXT
 ) WITHOUT ROWID;
 CREATE INDEX found_key ON found (key);
 """
@@ -49,7 +49,10 @@ def faces_folder(settings: Settings) -> Path:
 
 @dataclass(frozen=True)
 class Found:
-    """A file, folder or link as it was found; `path` is relative to `/`. `facts` change when its content does."""
+    """A file, folder or link as it was found; `path` is relative to `/`. `facts` change when its content does.
+
+    `attributes` are the extended ones and access lists, as JSON with values in base64.
+    """
 
     path: bytes
     type: str
@@ -60,6 +63,7 @@ class Found:
     mtime_ns: int
     facts: str
     link: bytes | None = None
+    attributes: str | None = None
     sha256: str | None = None
     key: str | None = None
 
@@ -129,12 +133,10 @@ class FaceStore:
 
     def find(self, found: Iterable[Found]) -> None:
         """Note what is in the source now; in constant memory."""
-        rows = (
-            (item.path, item.type, item.size, item.mode, item.uid, item.gid, item.mtime_ns, item.facts, item.link)
-            for item in found
-        )
-        columns = "path, type, size, mode, uid, gid, mtime_ns, facts, link"
-        self._many(f"INSERT INTO found ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608 (constants)
+        columns = ("path", "type", "size", "mode", "uid", "gid", "mtime_ns", "facts", "link", "attributes")
+        rows = (tuple(getattr(item, name) for name in columns) for item in found)
+        places = ", ".join("?" * len(columns))
+        self._many(f"INSERT INTO found ({', '.join(columns)}) VALUES ({places})", rows)  # noqa: S608 (constants)
 
     def pages(self) -> Iterator[list[Found]]:
         """Everything that was found, by its path, some at a time."""
@@ -177,11 +179,9 @@ class FaceStore:
 
     def settle(self, items: Iterable[Found]) -> None:
         """Note content and object of files, and what else was seen when they were read."""
-        rows = (
-            (item.size, item.mode, item.uid, item.gid, item.mtime_ns, item.sha256, item.key, item.path)
-            for item in items
-        )
-        changes = "size = ?, mode = ?, uid = ?, gid = ?, mtime_ns = ?, sha256 = ?, key = ?"
+        columns = ("size", "mode", "uid", "gid", "mtime_ns", "attributes", "sha256", "key")
+        rows = ((*(getattr(item, name) for name in columns), item.path) for item in items)
+        changes = ", ".join(f"{name} = ?" for name in columns)
         self._many(f"UPDATE found SET {changes} WHERE path = ?", rows)  # noqa: S608 (constants)
 
     def forget(self, paths: Iterable[bytes]) -> None:
@@ -245,13 +245,17 @@ class FaceStore:
 
     def needed(self) -> Iterator[tuple[str, StoredObject]]:
         """Every object of what was found, once, by its key."""
+        for page in self.needed_pages():
+            yield from page
+
+    def needed_pages(self) -> Iterator[Sequence[tuple[str, StoredObject]]]:
+        """As `needed`, some at a time."""
         statement = (
             "SELECT DISTINCT key, object.bytes, object.sha256 FROM found JOIN object USING (key) "
             "WHERE key > ? ORDER BY key"
         )
         for rows in self._pages(statement, ""):
-            for key, size, sha256 in rows:
-                yield key, StoredObject(size, sha256)
+            yield [(key, StoredObject(size, sha256)) for key, size, sha256 in rows]
 
 
 @contextlib.contextmanager

@@ -6,12 +6,13 @@ again after a kill, it reads and sends only what is left (`face_store.py`), and 
 
 import grp
 import itertools
+import json
 import logging
 import os
 import pwd
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -34,9 +35,11 @@ from spoqplus_backup.core.files.face_scan import pack, scan
 from spoqplus_backup.core.files.face_store import FaceStore, Found, face_store, faces_folder, name_key
 from spoqplus_backup.core.files.guard import check_deletions, check_source
 from spoqplus_backup.core.manifest import SharedObjects
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.parallel import in_parallel
 from spoqplus_backup.core.plain import PlainScheme
 from spoqplus_backup.core.progress import Progress
+from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.opener import open_repositories
 from spoqplus_backup.core.run import FACE_IMAGES, BackupRun, StageSummary
@@ -85,19 +88,16 @@ class _Tally:
             if self._counts[kind] <= NAMED:
                 log.warning("/%s %s", os.fsdecode(path.lstrip(b"/")), words)
 
-    def warnings(self) -> Iterator[str]:
+    def warnings(self) -> Iterator[Notice]:
         """Without names: the manifest is not encrypted."""
-        for kind, words in _WORDS.items():
-            if count := self._counts[kind]:
-                yield f"{count} face images {words}."
-
-
-_WORDS = {
-    "changed": "were written to while they were read: their newest state may be missing",
-    "vanished": "vanished before they were read",
-    "skipped": "are no files but sockets, pipes or devices: they were left out",
-}
-_READABLE = "faces.encrypt is false: who can read a repository can see the face images in it."
+        if count := self._counts["changed"]:
+            sentence = "{count} face images were written to while they were read: their newest state may be missing."
+            yield notice("faces.changed", sentence, count=count)
+        if count := self._counts["vanished"]:
+            yield notice("faces.vanished", "{count} face images vanished before they were read.", count=count)
+        if count := self._counts["skipped"]:
+            sentence = "{count} face images are no files but sockets, pipes or devices: they were left out."
+            yield notice("faces.skipped", sentence, count=count)
 
 
 class _Sync:
@@ -125,7 +125,8 @@ class _Sync:
         ):
             store.begin()
             store.find(scan(self._faces.directory, self._skip))
-            repositories = open_repositories(settings, self._run.connections)
+            long_term = self._run.rules.long_term
+            repositories = open_repositories(settings, self._run.connections, long_term=long_term, shared=True)
             self._guard(store, Catalog(repositories[0], settings.signing.public_key_files))
             list_objects(store, repositories)
             work = self._directory / "work"
@@ -133,6 +134,8 @@ class _Sync:
             objects = Objects(store, repositories, self._scheme(), name_key(folder), work)
             self._bring(store, objects, work)
             work.rmdir()
+            if long_term:
+                self._lock(store, repositories)
             record = self._record(store)
             store.finish()
         return record
@@ -161,6 +164,12 @@ class _Sync:
             store.settle(item for item in done if item is not None)
             store.forget(item.path for item, now in zip(files, done, strict=True) if now is None)
         progress.finish()
+
+    def _lock(self, store: FaceStore, repositories: Sequence[Repository]) -> None:
+        """What other sets have stored is locked as long as this one, which would lose its faces otherwise."""
+        for page in store.needed_pages():
+            for repository in repositories:
+                in_parallel(repository.lock, [key for key, _ in page], self._faces.parallel)
 
     def _one(self, store: FaceStore, objects: Objects, packed: Path, item: Found, progress: Progress) -> Found | None:
         """The file with its content's hash and its object's key, which is in every repository now; None: it is gone."""
@@ -204,8 +213,12 @@ class _Sync:
             finished_at=datetime.now(timezone.utc),
             files=store.count()[0],
             shared=shared,
-            warnings=(*([] if self._faces.encrypt else [_READABLE]), *self._tally.warnings()),
+            warnings=(*([] if self._faces.encrypt else [_readable()]), *self._tally.warnings()),
         )
+
+
+def _readable() -> Notice:
+    return notice("faces.readable", "faces.encrypt is false: who can read a repository can see the face images in it.")
 
 
 def _files_before(catalog: Catalog) -> int:
@@ -258,6 +271,7 @@ def _entry(store: FaceStore, item: Found) -> FaceEntry:
             "user": _user(item.uid),
             "group": _group(item.gid),
             "mtime": item.mtime_ns / 1e9,
+            "attributes": json.loads(item.attributes) if item.attributes is not None else None,
             "sha256": item.sha256,
             "key": item.key,
             "stored_bytes": stored.bytes if stored else None,

@@ -44,13 +44,17 @@ _ATTRIBUTES = "* -text -filter -ident -working-tree-encoding -eol\n"
 
 @dataclass(frozen=True)
 class GitCopy:
-    """What a run did. `branch` is None when nothing had changed since the branch `before`."""
+    """What a run did. `branch` is None when nothing had changed since the branch `before`.
+
+    `exposed` says that `before` holds what is excluded now, so that the new branch has no history.
+    """
 
     branch: str | None
     commit: str | None
     before: str | None
     files: int
     excluded: int
+    exposed: bool = False
 
 
 def copy_to_git(settings: Settings, connections: Connections, now: datetime | None = None) -> StageSummary:
@@ -88,7 +92,13 @@ def copy_to_git(settings: Settings, connections: Connections, now: datetime | No
         bytes_in=0,
         bytes_out=0,
         seconds=(datetime.now(timezone.utc) - started).total_seconds(),
-        detail={"branch": done.branch, "commit": done.commit, "before": done.before, "excluded": done.excluded},
+        detail={
+            "branch": done.branch,
+            "commit": done.commit,
+            "before": done.before,
+            "excluded": done.excluded,
+            "exposed": done.exposed,
+        },
     )
 
 
@@ -193,11 +203,24 @@ def _copy(git: _Git, chosen: ConfigGitSettings, moment: datetime) -> GitCopy:
     if parent is not None and git("rev-parse", f"{parent}^{{tree}}") == tree:
         log.info("The configuration is the same as in %s", before)
         return GitCopy(None, None, before, files, excluded)
-    commit = _commit(git, chosen, tree, parent, moment)
+    exposed = parent is not None and _exposes(git, chosen, parent)
+    commit = _commit(git, chosen, tree, None if exposed else parent, moment)
     branch = f"{chosen.branch_prefix}{moment:%Y%m%d}"
-    git.remote("push", "--quiet", "--", chosen.remote, f"{commit}:refs/heads/{branch}")
+    force = "+" if exposed and branch == before else ""  # its history is what has to go
+    git.remote("push", "--quiet", "--", chosen.remote, f"{force}{commit}:refs/heads/{branch}")
     log.info("The configuration was committed as %s to %s of %s", commit[:12], branch, chosen.remote)
-    return GitCopy(branch, commit, before, files, excluded)
+    return GitCopy(branch, commit, before, files, excluded, exposed)
+
+
+def _exposes(git: _Git, chosen: ConfigGitSettings, commit: str) -> bool:
+    """Whether a commit holds what is excluded now: nothing may be built on it."""
+    for name in git("ls-tree", "-r", "-z", "--name-only", commit).split("\0"):
+        path = Path("/", name)
+        for root in chosen.paths:
+            if name and path.is_relative_to(root) and is_excluded(path, root.parent, chosen.exclude):
+                log.warning("%s is in the git remote and is excluded now", path)
+                return True
+    return False
 
 
 def _last_branch(git: _Git, prefix: str) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spoqplus_backup.core.errors import PermanentError, SettingsError
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.settings import FilesSelection, Settings
 
 
@@ -16,7 +17,7 @@ class Places:
     paths: tuple[Path, ...]
     names: tuple[str, ...]
     folders_only: bool
-    warnings: tuple[str, ...]
+    warnings: tuple[Notice, ...]
 
 
 def selection_of(settings: Settings, component: str) -> FilesSelection:
@@ -38,15 +39,16 @@ def find_places(selection: FilesSelection) -> Places:
     Raises:
         SettingsError: a path is missing (where that is no mere warning), or all are.
     """
-    found, warnings = [], []
+    found, warnings = [], list[Notice]()
     for path in selection.paths:
         if path.exists():
             found += [path, path.resolve()] if path.is_symlink() else [path]
             continue
-        problem = _missing(path)
         if selection.missing == "error":
-            raise SettingsError(f"{problem}: correct the path, mount it, or set `missing: warn` if it may be missing.")
-        warnings.append(f"{problem}, so it is not in the backup.")
+            raise SettingsError(
+                f"{_missing(path)}: correct the path, mount it, or set `missing: warn` if it may be missing."
+            )
+        warnings.append(_left_out(selection, path))
     if not found:
         named = ", ".join(map(str, selection.paths))
         raise SettingsError(f"none of {named} is there: correct the paths, or mount them.")
@@ -74,6 +76,14 @@ def paths_field(settings: Settings, selection: FilesSelection) -> str:
 
 def _missing(path: Path) -> str:
     return f"{path} leads nowhere (it is a symbolic link)" if path.is_symlink() else f"{path} is not there"
+
+
+def _left_out(selection: FilesSelection, path: Path) -> Notice:
+    if path.is_symlink():
+        sentence = "{component}: {path} leads nowhere (it is a symbolic link), so it is not in the backup."
+        return notice("files.dangling", sentence, component=selection.name, path=path)
+    sentence = "{component}: {path} is not there, so it is not in the backup."
+    return notice("files.missing", sentence, component=selection.name, path=path)
 
 
 def _outermost(paths: Iterable[Path]) -> Iterator[Path]:

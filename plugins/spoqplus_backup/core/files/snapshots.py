@@ -15,6 +15,7 @@ from pathlib import Path
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.files.snapshot_file import copy_without_moved, is_snapshot
 from spoqplus_backup.core.manifest import MANIFEST, Model, SetName
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.repository.catalog import Catalog, SetRef
 from spoqplus_backup.core.repository.opener import open_repositories
 from spoqplus_backup.core.run import BackupRun
@@ -55,7 +56,7 @@ def folder(settings: Settings, component: str) -> Path:
     return settings.staging.directory / settings.site / "files" / component
 
 
-def choose_base(run: BackupRun, selection: FilesSelection) -> Base | str:
+def choose_base(run: BackupRun, selection: FilesSelection) -> Base | Notice:
     """The newest full archive that every repository still has; a sentence that says why when there is none.
 
     Raises:
@@ -67,28 +68,56 @@ def choose_base(run: BackupRun, selection: FilesSelection) -> Base | str:
         if reason is None:
             return Base(note.set, note.started_at, snapshot)
         reasons.append(reason)
-    return reasons[0] if reasons else "there is no full archive of it yet"
+    if reasons:
+        return reasons[0]
+    sentence = "{component}: this archive is full and not incremental: there is no full archive of it yet."
+    return notice("full.first", sentence, component=selection.name)
 
 
-def _unfit(run: BackupRun, selection: FilesSelection, note: SnapshotNote, snapshot: Path) -> str | None:
+def _unfit(run: BackupRun, selection: FilesSelection, note: SnapshotNote, snapshot: Path) -> Notice | None:
     if (note.paths, note.exclude) != (tuple(map(str, selection.paths)), selection.exclude):
-        return f"its paths or exclusions are no longer those of {note.set}"
+        sentence = (
+            "{component}: this archive is full and not incremental: its paths or exclusions are no longer those of "
+            "{base}."
+        )
+        return notice("full.paths", sentence, component=selection.name, base=note.set)
     with snapshot.open("rb") as file:
         if not is_snapshot(file):
-            return f"{snapshot} is no snapshot of a GNU tar that is known here"
+            sentence = (
+                "{component}: this archive is full and not incremental: {path} is no snapshot of a GNU tar that is "
+                "known here."
+            )
+            return notice("full.snapshot", sentence, component=selection.name, path=snapshot)
     age = datetime.now(timezone.utc) - note.started_at
     if age > timedelta(days=selection.base_days):
-        return f"the full archive in {note.set} is {age.days} days old, older than base_days ({selection.base_days})"
+        return notice(
+            "full.old",
+            "{component}: this archive is full and not incremental: the full archive in {base} is {days} days old, "
+            "older than base_days ({limit}).",
+            component=selection.name,
+            base=note.set,
+            days=age.days,
+            limit=selection.base_days,
+        )
     for repository in open_repositories(run.settings, run.connections):
         if repository.stat(f"{note.set}/{MANIFEST}") is None:
-            return f"the repository {repository.name} no longer has {note.set}"
+            return notice(
+                "full.gone",
+                "{component}: this archive is full and not incremental: the repository {repository} no longer has "
+                "{base}.",
+                component=selection.name,
+                repository=repository.name,
+                base=note.set,
+            )
         try:
             catalog = Catalog(repository, run.settings.signing.public_key_files, run.settings.site)
             level = catalog.load(SetRef(*note.set.split("/"))).component(selection.name).level
         except IntegrityError as error:
-            return str(error).rstrip(".")
+            sentence = "{component}: this archive is full and not incremental: {problem}"
+            return notice("full.untrusted", sentence, component=selection.name, problem=error)
         if level != 0:
-            return f"{note.set} holds no full archive of it"
+            sentence = "{component}: this archive is full and not incremental: {base} holds no full archive of it."
+            return notice("full.none", sentence, component=selection.name, base=note.set)
     return None
 
 

@@ -62,6 +62,10 @@ class Repository(Protocol):
     def url(self) -> str:
         """Its root, for people."""
 
+    @property
+    def place(self) -> str:
+        """What is lost as one: a folder, or a bucket with all of its prefixes. Two copies in one place are one copy."""
+
     def probe(self) -> None:
         """See that it can be written to and read from, with a small object that is removed again."""
 
@@ -75,6 +79,15 @@ class Repository(Protocol):
         Raises:
             IntegrityError: the file, or what arrived, does not have this checksum.
             DiskFullError: there is no room left.
+        """
+
+    def lock(self, key: str) -> None:
+        """Lock an object that is there as long as one that is stored now; a longer or harder lock stays as it is.
+
+        Nothing happens where the repository is not opened with a lock.
+
+        Raises:
+            IntegrityError: there is no such object.
         """
 
     def put_bytes(self, key: str, content: bytes) -> None:

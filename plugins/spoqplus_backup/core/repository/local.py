@@ -37,6 +37,11 @@ class LocalRepository:
         """Its root, for people."""
         return f"file://{self.root}"
 
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return self.url
+
     def probe(self) -> None:
         """See that it can be written to and read from."""
         try:
@@ -91,6 +96,9 @@ class LocalRepository:
         except IntegrityError:
             return False
         return True
+
+    def lock(self, key: str) -> None:
+        """A folder locks nothing."""
 
     def put_bytes(self, key: str, content: bytes) -> None:
         """Store a small object, in place of one of that name."""

@@ -9,24 +9,29 @@ from spoqplus_backup.core.repository.local import LocalRepository
 from spoqplus_backup.core.settings import RepositorySettings, Settings
 
 
-def open_repository(settings: Settings, name: str, connections: Connections, *, long_term: bool = False) -> Repository:
-    """One repository by its name; `long_term` as in `open_repositories`.
+def open_repository(
+    settings: Settings, name: str, connections: Connections, *, long_term: bool = False, shared: bool = False
+) -> Repository:
+    """One repository by its name; `long_term` and `shared` as in `open_repositories`.
 
     Raises:
         SettingsError: the configuration has none of this name.
     """
-    return _open(settings.repository(name), connections, long_term=long_term)
+    return _open(settings.repository(name), connections, long_term=long_term, shared=shared)
 
 
-def open_repositories(settings: Settings, connections: Connections, *, long_term: bool = False) -> list[Repository]:
+def open_repositories(
+    settings: Settings, connections: Connections, *, long_term: bool = False, shared: bool = False
+) -> list[Repository]:
     """Those that backups are written to, in the configuration's order; replicas are not among them.
 
     Args:
         settings: the site.
         connections: where its credentials are.
         long_term: what is stored gets the long-term storage class and the object lock, where these are configured.
+        shared: what is stored is named by other sets, too: it is locked as long, but stays in the ordinary class.
     """
-    return [_open(repository, connections, long_term=long_term) for repository in settings.primaries]
+    return [_open(repository, connections, long_term=long_term, shared=shared) for repository in settings.primaries]
 
 
 def open_replicas(settings: Settings, connections: Connections, *, long_term: bool = False) -> list[Repository]:
@@ -39,7 +44,9 @@ def open_all(settings: Settings, connections: Connections) -> list[Repository]:
     return [*open_repositories(settings, connections), *open_replicas(settings, connections)]
 
 
-def _open(repository: RepositorySettings, connections: Connections, *, long_term: bool) -> Repository:
+def _open(
+    repository: RepositorySettings, connections: Connections, *, long_term: bool, shared: bool = False
+) -> Repository:
     url = urlsplit(repository.root)
     if repository.connection is None:
         return LocalRepository(repository.name, Path(unquote(url.path)))
@@ -50,7 +57,7 @@ def _open(repository: RepositorySettings, connections: Connections, *, long_term
     if long_term:
         lock = repository.object_lock
         keeping = Keeping(
-            repository.long_term_storage_class or repository.storage_class,
+            (None if shared else repository.long_term_storage_class) or repository.storage_class,
             lock.mode if lock else None,
             lock.days if lock else 0,
         )

@@ -13,10 +13,11 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -50,6 +51,7 @@ PIECE_BYTES = 16 * MIB
 PIECES_AT_ONCE = 4
 MOST_PIECES = 10_000  # S3's limit
 ATTEMPTS = 5  # to go on with a broken download
+SAME_LOCK = timedelta(hours=1)  # a lock that ends so much earlier is as good: it was set in this run
 
 WHOLE = "sha256"  # metadata: of the object, in hexadecimal
 COMPOSITE = "sha256-pieces"  # metadata: what S3 makes of the checksums of a multipart upload's pieces, in Base64
@@ -64,6 +66,7 @@ _NEVER = (
     "InvalidStorageClass",
 )
 _NO_LOCK = ("ObjectLockConfigurationNotFoundError", "InvalidRequest", "NotImplemented", "MethodNotAllowed")
+_HARDEST = "COMPLIANCE"
 _DEFAULT_CLASS = "STANDARD"
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
 _POLICY = "s3:ListBucket, s3:ListBucketMultipartUploads, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload"
@@ -97,6 +100,13 @@ class S3Repository:
     def url(self) -> str:
         """Its root, for people."""
         return f"s3://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+    @property
+    def place(self) -> str:
+        """The bucket: of AWS by its name, which is the only one of its kind, elsewhere on its server."""
+        server = urlsplit(self._client.meta.endpoint_url)
+        aws = (server.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return f"s3://{self.bucket}" if aws else f"{server.netloc}/{self.bucket}"
 
     def probe(self) -> None:
         """See that it can be written to, read from and listed, and that it can keep what is stored as configured."""
@@ -184,13 +194,28 @@ class S3Repository:
         return True
 
     def _lock_again(self, key: str, head: dict[str, Any]) -> None:
-        """Lock what was stored before the lock was configured."""
-        if self.keeping.lock_mode is None or head.get("ObjectLockMode"):
+        """Lock what was stored before the lock was configured, or is locked for less; never shorter, never weaker."""
+        if self.keeping.lock_mode is None:
             return
         lock = self._lock()
-        retention = {"Mode": lock["ObjectLockMode"], "RetainUntilDate": lock["ObjectLockRetainUntilDate"]}
+        mode, until = head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")
+        wanted = _HARDEST if mode == _HARDEST else lock["ObjectLockMode"]
+        last = lock["ObjectLockRetainUntilDate"]
+        if until is not None:
+            if mode == wanted and until >= last - SAME_LOCK:
+                return
+            last = max(last, until)
         with self._translated(key):
-            self._client.put_object_retention(**self._at(key), Retention=retention)
+            self._client.put_object_retention(**self._at(key), Retention={"Mode": wanted, "RetainUntilDate": last})
+
+    def lock(self, key: str) -> None:
+        """Lock an object that is there as long as one that is stored now."""
+        if self.keeping.lock_mode is None:
+            return
+        head = self._head(key)
+        if head is None:
+            raise missing(self._where(key))
+        self._lock_again(key, head)
 
     def _put_whole(self, key: str, source: Path, sha256: str) -> None:
         checksum = _base64(bytes.fromhex(sha256))
@@ -382,24 +407,26 @@ class S3Repository:
 
     def list_marked(self, prefix: str, name: str) -> Iterator[Marked]:
         """The folders right below `prefix` that hold an object of this name; sorted."""
-        after = ""
-        while True:
-            with self._translated(prefix):
-                page = self._client.list_objects_v2(
-                    Bucket=self.bucket, Prefix=self._key(prefix), **({"StartAfter": self._key(after)} if after else {})
-                )
-            keys = [(self._relative(entry["Key"]), entry) for entry in page.get("Contents", [])]
-            if after and keys and keys[0][0] <= after:
-                raise PermanentError(
-                    f"{self.url}: the server does not know StartAfter, so its backups can't be listed."
-                )
-            for key, entry in keys:
-                folder, _, rest = key.removeprefix(prefix).partition("/")
-                if rest == name:
-                    yield Marked(folder, entry["Size"], entry["ETag"].strip('"'))
-            if not page.get("IsTruncated") or not keys:
-                return
-            after = _next_after(prefix, keys[-1][0], name)
+        with ThreadPoolExecutor(1) as ahead:  # the server makes the next page while this one is looked at
+            answer: Future[dict[str, Any]] | None = ahead.submit(self._page, prefix, "")
+            while answer is not None:
+                page = answer.result()
+                entries = [(self._relative(entry["Key"]), entry) for entry in page.get("Contents", [])]
+                after = _next_after(prefix, entries[-1][0], name) if page.get("IsTruncated") and entries else None
+                answer = ahead.submit(self._page, prefix, after) if after is not None else None
+                for key, entry in entries:
+                    folder, _, rest = key.removeprefix(prefix).partition("/")
+                    if rest == name:
+                        yield Marked(folder, entry["Size"], entry["ETag"].strip('"'))
+
+    def _page(self, prefix: str, after: str) -> dict[str, Any]:
+        """The keys that begin with `prefix`, from behind `after` on."""
+        start = {"StartAfter": self._key(after)} if after else {}
+        with self._translated(prefix):
+            page: dict[str, Any] = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._key(prefix), **start)
+        if after and page.get("Contents") and self._relative(page["Contents"][0]["Key"]) <= after:
+            raise PermanentError(f"{self.url}: the server does not know StartAfter, so its backups can't be listed.")
+        return page
 
     def _pages(self, prefix: str, delimiter: str = "") -> Iterator[dict[str, Any]]:
         with self._translated(prefix):

@@ -9,20 +9,23 @@ import heapq
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 
 import zstandard
 
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Manifest, Part
+from spoqplus_backup.core.parallel import in_parallel
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.removal import Entry, Remover
 
 FACES = "faces"  # their folder below a repository's root
 COMPONENT = "face_images"
 LIST = "objects.txt.zst"
-AT_ONCE = 100  # lists that are open together
+AT_ONCE = 100  # lists that are open together, and objects whose locks are asked for together
+LOCK_THREADS = 8
 
 
 FaceLists = tuple[tuple[str, Part], ...]
@@ -82,7 +85,9 @@ def garbage(
     before: datetime,
     seen: Callable[[Entry], None] | None = None,
 ) -> Iterator[Entry]:
-    """The face objects of a repository that no kept set names.
+    """The face objects of a repository that no kept set names, and that it does not lock.
+
+    A lock outlives the sets that need it when a monthly backup stored an object, and failed.
 
     Args:
         remover: the repository.
@@ -101,7 +106,20 @@ def garbage(
         )
     with tempfile.TemporaryDirectory(prefix="spoqplus-faces-") as folder:
         named = named_by(remover, [item for name in sorted(kept) for item in lists[name] or ()], Path(folder))
-        yield from unnamed(_told(remover.entries(f"{FACES}/"), seen), named, before)
+        found = unnamed(_told(remover.entries(f"{FACES}/"), seen), named, before)
+        yield from _unlocked(remover, found) if remover.keeps_versions() else found
+
+
+def _unlocked(remover: Remover, entries: Iterator[Entry]) -> Iterator[Entry]:
+    now = datetime.now(timezone.utc)
+
+    def lock_of(entry: Entry) -> datetime | None:
+        return remover.locked_until(entry.key)
+
+    while batch := list(islice(entries, AT_ONCE)):
+        for entry, until in zip(batch, in_parallel(lock_of, batch, LOCK_THREADS), strict=True):
+            if until is None or until <= now:
+                yield entry
 
 
 def _told(entries: Iterable[Entry], seen: Callable[[Entry], None] | None) -> Iterator[Entry]:

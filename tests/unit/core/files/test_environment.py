@@ -18,7 +18,7 @@ from spoqplus_backup.core.files import environment
 from spoqplus_backup.core.files.environment import collect, export_environment, read_file, read_process
 from spoqplus_backup.core.gpg import GpgScheme
 from spoqplus_backup.core.run import BackupRun
-from spoqplus_backup.core.settings import Settings, load_settings
+from spoqplus_backup.core.settings import Settings, check_settings, load_settings
 from support.connections import FixedConnections
 from support.keys import GpgPair, gpg_pair
 from support.servers import wait_until
@@ -157,8 +157,30 @@ class TestWhatIsKept:
 
 def test_what_is_no_assignment_is_left_out() -> None:
     assert read_file("A=1\nnot one\n  # B=2\n9C=3\nD =  x y \nA=4\n") == {"A": "4", "D": "x y"}
-    assert read_file('A="never closed\nB=1') == {"A": '"never closed\nB=1'}
     assert read_process("A=1\0B\0=C\0D=x=y\0BASH_FUNC_x%%=() {\0") == {"A": "1", "D": "x=y"}
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("A=a=b==\n", {"A": "a=b=="}),
+        ("export A=1\n  export  B = 2 \n", {"A": "1", "B": "2"}),
+        ("A='한글 이름' # 설명\n#A=old\n  # B=2\n", {"A": "'한글 이름' # 설명"}),
+        (
+            'A="one\ntwo # no comment\n\nB=in the value"\nC=3\n',
+            {"A": '"one\ntwo # no comment\n\nB=in the value"', "C": "3"},
+        ),
+        ('A="a \\"quoted\\" word"\nB=1\n', {"A": '"a \\"quoted\\" word"', "B": "1"}),
+        ("A='one\ntwo'\nB=\n", {"A": "'one\ntwo'", "B": ""}),
+        ('A="never closed\nB=1\n', {"A": '"never closed', "B": "1"}),
+        ("A=it's\nB=1\n", {"A": "it's", "B": "1"}),
+        ('\ufeffA="dos\r\nlines"\r\nB=2\r\n', {"A": '"dos\nlines"', "B": "2"}),
+        ("A=one\u2028line\x85\x0c\nB=1", {"A": "one\u2028line", "B": "1"}),
+        ("database.default.hostname = db\n", {"database.default.hostname": "db"}),
+    ],
+)
+def test_forms_of_assignments(content: str, found: dict[str, str]) -> None:
+    assert read_file(content) == found
 
 
 @pytest.mark.parametrize("program", ["age", "gpg"])
@@ -228,6 +250,25 @@ class TestGpg:
     def test_a_key_of_somebody_else_is_refused(self, gpg: GpgPair) -> None:
         with pytest.raises(PermanentError, match=r"holds no key of nobody@spoqplus\.com"):
             GpgScheme("nobody@spoqplus.com", gpg.public).check_recipient()
+
+    @pytest.mark.parametrize(
+        ("made", "words"),
+        [
+            (("future-default", "default", "2020-06-01"), "has expired"),
+            (("ed25519", "sign", "never"), "can't encrypt"),
+        ],
+    )
+    def test_a_key_that_can_t_be_encrypted_to_is_refused_before_anything_is_written(
+        self, site: MakeSite, tmp_path: Path, made: tuple[str, ...], words: str
+    ) -> None:
+        with gpg_pair(tmp_path / "bad", "backup@spoqplus.com", *made) as pair:
+            settings = site(gpg_recipient=pair.recipient, gpg_public_key_file=str(pair.public))
+            problems = check_settings(settings, FixedConnections(), components=["environment"])
+            (problem,) = (found for found in problems if "`environment" in found)
+            with pytest.raises(PermanentError, match=words) as caught:
+                export_environment(begin(settings), 1)
+        assert f"The key of backup@spoqplus.com in {pair.public} {words}: have its owner" in problem
+        assert "gpg --export backup@spoqplus.com" in str(caught.value)
 
     def test_no_agent_and_no_keyring_stay_behind(
         self, gpg: GpgPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,10 @@ FILES = 25
 def site(tmp_path: Path, images: Path) -> MakeSite:
     def make(**fields: Any) -> Settings:
         roots = fields.pop("repositories", [f"file://{tmp_path}/local", f"file://{tmp_path}/second"])
+        kept = fields.pop("kept", {})
         content = [
-            {"name": f"r{number}", "root": root} | ({"connection": "spoqplus_aws"} if root.startswith("s3") else {})
+            {"name": f"r{number}", "root": root}
+            | ({"connection": "spoqplus_aws"} | kept if root.startswith("s3") else {})
             for number, root in enumerate(roots)
         ]
         others = {name: fields.pop(name) for name in ("encryption",) if name in fields}
@@ -72,10 +75,10 @@ def site(tmp_path: Path, images: Path) -> MakeSite:
     return make
 
 
-def begin(settings: Settings, number: int = 1, endpoint: str = "") -> BackupRun:
+def begin(settings: Settings, number: int = 1, endpoint: str = "", cadence: str = "daily") -> BackupRun:
     """The run of a new set."""
     connections = FixedConnections(record(endpoint)) if endpoint else FixedConnections()
-    run = BackupRun(settings, connections, "daily", f"20250101_0300{number:02d}", f"test/{number}")
+    run = BackupRun(settings, connections, cadence, f"20250101_0300{number:02d}", f"test/{number}")
     assert run.staging.claim(run.run_id, ["face_images"])
     return run
 
@@ -232,7 +235,7 @@ class TestEncryption:
         assert entry.key is not None
         assert entry.key.endswith(".zst")
         assert opened(root(settings) / entry.key, settings) == (images / "0" / "0.jpg").read_bytes()
-        assert "faces.encrypt is false" in made.warnings[0]
+        assert "faces.encrypt is false" in made.warnings[0].words
 
     def test_other_recipients_get_objects_of_their_own(self, site: MakeSite, tmp_path: Path) -> None:
         settings = site()
@@ -295,6 +298,28 @@ class TestGuard:
         finish(begin(site(maximum_deletions=0.2), 5))  # a person has looked and says that it is meant
         finish(begin(settings, 6))
 
+    def test_a_stop_changes_nothing_in_any_repository_and_the_next_sync_goes_on(
+        self, site: MakeSite, images: Path
+    ) -> None:
+        settings = site()
+        finish(begin(settings))
+        before = [objects(root(settings, number)) for number in (0, 1)]
+        away = images.with_name("unmounted")
+        (images / "new.jpg").write_bytes(b"new")
+        for stop in ("missing", "a file", "a folder in place of files"):
+            images.rename(away)
+            if stop == "a file":
+                images.write_text("no folder")
+            elif stop == "a folder in place of files":
+                for number in range(FILES):
+                    (images / f"{number}.jpg").mkdir(parents=True)
+            with pytest.raises(GuardError):
+                sync_faces(begin(settings, 2), 1)
+            assert [objects(root(settings, number)) for number in (0, 1)] == before, stop
+            shutil.rmtree(images) if images.is_dir() else images.unlink(missing_ok=True)
+            away.rename(images)
+        assert finish(begin(settings, 2)).files == FILES + 1
+
     def test_a_folder_that_can_t_be_read_fails_for_good(
         self, site: MakeSite, images: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -323,7 +348,7 @@ class TestFilesInMotion:
 
         monkeypatch.setattr(os, "fstat", touched)
         made = finish(begin(site()))
-        assert made.warnings == (
+        assert tuple(warning.words for warning in made.warnings) == (
             "1 face images were written to while they were read: their newest state may be missing.",
         )
         assert "0/0.jpg was written to all the time" in caplog.text
@@ -340,7 +365,7 @@ class TestFilesInMotion:
         monkeypatch.setattr(faces, "list_objects", list_and_delete)
         run = begin(site())
         made = finish(run)
-        assert made.warnings == ("1 face images vanished before they were read.",)
+        assert tuple(warning.words for warning in made.warnings) == ("1 face images vanished before they were read.",)
         assert made.files == FILES - 1
         assert below(images, "홍길동.jpg".encode()) not in entries(run)
 
@@ -358,7 +383,9 @@ class TestFilesInMotion:
         os.mkfifo(images / "pipe")
         run = begin(site())
         made = finish(run)
-        assert made.warnings == ("1 face images are no files but sockets, pipes or devices: they were left out.",)
+        assert tuple(warning.words for warning in made.warnings) == (
+            "1 face images are no files but sockets, pipes or devices: they were left out.",
+        )
         assert below(images, b"pipe") not in entries(run)
 
     def test_a_deep_tree_is_scanned(self, tmp_path: Path) -> None:
@@ -476,6 +503,46 @@ class TestS3:
         versions = client(s3.endpoint).list_object_versions(Bucket=BUCKET, Prefix=f"{folder}/faces/")
         assert "DeleteMarkers" not in versions
         assert len(versions["Versions"]) == len({version["Key"] for version in versions["Versions"]}) == FILES - 1
+
+    def test_a_monthly_set_locks_the_objects_of_all_its_faces(
+        self, site: MakeSite, s3_server: str, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Those that daily sets brought, too, for as long as its own; they stay in the class that all sets use."""
+        s3, bucket = client(s3_server), "spoqplus-locked-faces"
+        s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+
+        def settings(days: int) -> Settings:
+            lock = {"mode": "governance", "days": days}
+            kept = {"long_term_storage_class": "GLACIER_IR", "object_lock": lock}
+            return site(repositories=[f"file://{tmp_path}/local", f"s3://{bucket}"], kept=kept)
+
+        def locks() -> dict[str, Any]:
+            listed = s3.list_objects_v2(Bucket=bucket, Prefix="faces/")["Contents"]
+            assert {item["StorageClass"] for item in listed} == {"STANDARD"}
+            heads = {item["Key"]: s3.head_object(Bucket=bucket, Key=item["Key"]) for item in listed}
+            return {key: found.get("ObjectLockRetainUntilDate") for key, found in heads.items()}
+
+        daily = begin(settings(30), 1, s3_server)
+        finish(daily)
+        assert set(locks().values()) == {None}
+        (images / "0" / "3.jpg").unlink()
+        (images / "new.jpg").write_bytes(b"new")
+
+        first = begin(settings(30), 2, s3_server, "monthly")
+        finish(first)
+
+        needed = set(keys(first))
+        assert {key for key, until in locks().items() if until is not None} == needed
+        assert set(locks()) - needed == set(keys(daily)) - needed, "what it does not need is not locked"
+        until = datetime.now(timezone.utc) + timedelta(days=30)
+        assert all(abs(locks()[key] - until) < timedelta(hours=1) for key in needed)
+        assert "is in the storage class" not in caplog.text
+        version = s3.head_object(Bucket=bucket, Key=min(needed))["VersionId"]
+        with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
+            s3.delete_object(Bucket=bucket, Key=min(needed), VersionId=version)
+
+        finish(begin(settings(60), 3, s3_server, "monthly"))
+        assert all(abs(locks()[key] - until) > timedelta(days=29) for key in needed)
 
     def test_a_server_that_is_busy_for_a_while_is_asked_again(self, site: MakeSite, s3: Faults, prefix: str) -> None:
         settings = site(repositories=[prefix], parallel=2)

@@ -168,6 +168,37 @@ def test_a_remote_that_is_down_is_no_reason_to_stop_trying(site: MakeSite, tmp_p
     assert not isinstance(caught.value, PermanentError)
 
 
+def test_a_remote_that_refuses_says_so(site: MakeSite, remote: Path) -> None:
+    hook = remote / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho 'this repository is read only' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(BackupError, match=r"remote\.git can't be used.*this repository is read only") as caught:
+        copied(site())
+    assert not isinstance(caught.value, PermanentError)
+    assert git(remote, "for-each-ref") == ""
+    hook.unlink()
+    assert copied(site()).detail["branch"] == "backup-20250102"
+
+
+@pytest.mark.parametrize("now", [FIRST, NEXT], ids=["the same day", "the next day"])
+def test_what_is_excluded_later_leaves_the_history_behind(
+    site: MakeSite, remote: Path, config: Path, now: datetime
+) -> None:
+    (config / "app" / "Config" / "license.txt").write_text("s3cret")
+    assert copied(site()).detail["exposed"] is False
+
+    done = copied(site(exclude=[".env", "*.key", "*secret*", "*password*", "license.*"]), now)
+
+    assert done.detail["exposed"] is True
+    branch = str(done.detail["branch"])
+    names = git(remote, "log", "--format=", "--name-only", branch).splitlines()
+    assert names
+    assert not [name for name in names if "license" in name]
+    assert git(remote, "rev-list", "--count", branch) == "1"
+    again = copied(site(exclude=[".env", "*.key", "*secret*", "*password*", "license.*"]), now)
+    assert (again.detail["branch"], again.detail["exposed"]) == (None, False)
+
+
 def test_nothing_is_left_on_the_staging_disk(site: MakeSite, config: Path) -> None:
     settings = site()
     copied(settings)

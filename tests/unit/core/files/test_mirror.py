@@ -161,6 +161,36 @@ def test_a_source_that_is_not_there_deletes_nothing(
     assert tree(target(settings)) == before
 
 
+def test_a_folder_that_became_a_file_counts_with_all_that_was_in_it(site: Mirror, uploads: Path) -> None:
+    settings = site()
+    for number in range(20):
+        (uploads / "empty" / f"{number}\n.jpg").touch()
+    mirrored(settings)
+    before = tree(target(settings))
+    shutil.rmtree(uploads / "empty")
+    (uploads / "empty").write_text("a file now")
+    with pytest.raises(GuardError, match="20 of 65 files are gone"):
+        mirror(settings)
+    assert tree(target(settings)) == before
+
+
+def test_a_file_that_became_a_folder_is_mirrored(site: Mirror, uploads: Path) -> None:
+    settings = site()
+    mirrored(settings)
+    (uploads / "hard.jpg").unlink()
+    (uploads / "hard.jpg").mkdir()
+    (uploads / "hard.jpg" / "inside").write_text("new")
+    mirrored(settings)
+
+
+def test_a_first_run_that_is_stopped_makes_no_mirror(site: Mirror, uploads: Path) -> None:
+    settings = site()
+    emptied(uploads)
+    with pytest.raises(GuardError, match="is empty"):
+        mirror(settings)
+    assert not target(settings).exists()
+
+
 def test_a_source_is_known_by_its_mount_point_and_its_marker(site: Mirror, uploads: Path) -> None:
     with pytest.raises(GuardError, match=r"Nothing is mounted at .*mirror.mount_point"):
         mirror(site(mount_point=str(uploads)))

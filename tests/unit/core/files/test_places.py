@@ -49,7 +49,8 @@ def test_a_missing_path_is_an_error_or_a_warning(tmp_path: Path) -> None:
     places = find_places(selection(*paths, missing="warn"))
     assert places.paths == (tmp_path / "there",)
     assert not places.folders_only
-    assert places.warnings == (f"{tmp_path}/gone is not there, so it is not in the backup.",)
+    (warning,) = places.warnings
+    assert warning.words == f"uploads: {tmp_path}/gone is not there, so it is not in the backup."
 
     with pytest.raises(SettingsError, match=r"none of .*gone is there"):
         find_places(selection(tmp_path / "gone", missing="warn"))

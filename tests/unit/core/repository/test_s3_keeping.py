@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spoqplus_backup.core.errors import PermanentError
+from spoqplus_backup.core.errors import IntegrityError, PermanentError
 from spoqplus_backup.core.repository import s3 as s3_module
 from spoqplus_backup.core.repository.base import Keeping
 from spoqplus_backup.core.repository.s3 import S3Repository
@@ -109,6 +109,42 @@ def test_what_was_stored_before_the_lock_was_configured_is_found_and_locked(
 
     check(repository, source)
     assert head(client, tmp_path.name)["ObjectLockMode"] == "GOVERNANCE"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("governance", 10), ("GOVERNANCE", DAYS)),
+        (("governance", 90), ("GOVERNANCE", 90)),
+        (("compliance", 10), ("COMPLIANCE", DAYS)),
+        (("compliance", 90), ("COMPLIANCE", 90)),
+        (None, ("GOVERNANCE", DAYS)),
+    ],
+)
+def test_a_lock_is_made_longer_and_never_shorter_or_weaker(
+    endpoint: str,
+    client: Any,
+    tmp_path: Path,
+    before: tuple[str, int] | None,
+    after: tuple[str, int],
+) -> None:
+    path = tmp_path / "object"
+    path.write_bytes(b"shared")
+    put(open_at(endpoint, tmp_path.name, Keeping(None, *before) if before else None), path)
+    repository = open_at(endpoint, tmp_path.name, Keeping(None, "governance", DAYS))
+
+    repository.lock(KEY)
+
+    found = head(client, tmp_path.name)
+    until = datetime.now(timezone.utc) + timedelta(days=after[1])
+    assert found["ObjectLockMode"] == after[0]
+    assert abs(found["ObjectLockRetainUntilDate"] - until) < timedelta(minutes=5)
+
+
+def test_what_is_not_there_can_t_be_locked(endpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="is not there"):
+        open_at(endpoint, tmp_path.name, Keeping(None, "governance", DAYS)).lock(KEY)
+    open_at(endpoint, tmp_path.name).lock(KEY)  # without a lock nobody asks
 
 
 def test_a_bucket_without_object_lock_is_refused_before_the_dump(endpoint: str, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from spoqplus_backup.core.proof.evidence import Evidence
 from spoqplus_backup.core.proof.scene import CheckFailed, Scene
 from spoqplus_backup.core.recovery.files.beneath import Beneath
 from spoqplus_backup.core.recovery.files.names import shown
-from spoqplus_backup.core.recovery.files.steps import ROOT, restored_tree
+from spoqplus_backup.core.recovery.files.replacing import ROOT
+from spoqplus_backup.core.recovery.files.steps import restored_tree
 from spoqplus_backup.core.recovery.files.tree import FileTree, Node
 from spoqplus_backup.core.recovery.files.verify import digest_of
 

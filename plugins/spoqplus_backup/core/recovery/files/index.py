@@ -9,23 +9,25 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spoqplus_backup.core.crypto import Scheme
 from spoqplus_backup.core.errors import IntegrityError
+from spoqplus_backup.core.files.face_index import Attributes, ObjectKey
 from spoqplus_backup.core.manifest import Part, Sha256
 from spoqplus_backup.core.sealed import unsealed
 
 BLOCK_BYTES = 1 << 20
 MOST_LINE = 64 << 20
-ObjectKey = Annotated[str, Field(pattern=r"^faces/[0-9a-f]{2}/[0-9a-f]{64}\.zst(\.age|\.enc)?$")]
 MOST_ID = 0xFFFFFFFE  # Linux' user and group ids; one more means "leave it"
 
 
 class Entry(BaseModel):
     """A line. Names are bytes; `link` is a symlink's target, or the member that a hard link is another name of.
+
+    `attributes` are those of what is an object of its own: an archive has them itself.
 
     `part` (from 1), `offset` (in that raw part) and `length` say where the member lies in an archive; of what is an
     object of its own, `key` says where it lies below the repository's root, with its size and checksum there.
@@ -46,6 +48,7 @@ class Entry(BaseModel):
     group: str = ""
     mtime: float
     link: bytes | None = None
+    attributes: Attributes | None = None
     sha256: Sha256 | None = None
     key: ObjectKey | None = None
     stored_bytes: int | None = None

@@ -3,8 +3,12 @@
 The names come from the index, which the plan checked; they are made in a stage that nobody else can look into.
 """
 
+import base64
+import errno
 import hashlib
 import itertools
+import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +25,8 @@ from spoqplus_backup.core.sealed import unsealed
 from spoqplus_backup.core.stages import in_parallel
 from spoqplus_backup.core.staging import write_all
 
+log = logging.getLogger(__name__)
+
 BLOCK_BYTES = 1 << 20
 BATCH = 1000  # files that are waited for at once
 
@@ -30,7 +36,7 @@ Source = Callable[[Node], tuple[Path, Scheme]]
 def write_objects(
     tree: FileTree, stages: Mapping[str, Path], source: Source, threads: int, progress: Progress, *, whole: bool
 ) -> None:
-    """Write every chosen folder, file and link of the tree into the stages, with owner, mode and time.
+    """Write every chosen folder, file and link of the tree into the stages, with owner, mode, attributes and time.
 
     Args:
         tree: the names, and what they hold.
@@ -90,7 +96,7 @@ def _write(node: Node, path: Path, source: Source, progress: Progress) -> None:
 
 
 def _dress(node: Node, path: Path) -> None:
-    """Owner, then mode, which a change of owner takes bits from, then time."""
+    """Owner, then mode, which a change of owner takes bits from, then attributes, then time."""
     if os.geteuid() == 0:
         owner = archived_owner(node)
         try:
@@ -99,4 +105,15 @@ def _dress(node: Node, path: Path) -> None:
             raise PermanentError(f"{path} can't be given to {owner.uid}:{owner.gid} ({error.strerror}).") from error
     if node.type != "symlink":
         path.chmod(node.mode)
+        _set_attributes(node, path)
     os.utime(path, (node.mtime, node.mtime), follow_symlinks=False)
+
+
+def _set_attributes(node: Node, path: Path) -> None:
+    for name, value in json.loads(node.attributes or "{}").items():
+        try:
+            os.setxattr(path, name, base64.b64decode(value), follow_symlinks=False)
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                raise PermanentError(f"{path} can't have the attribute {name} ({error.strerror}).") from error
+            log.warning("%s: its file system knows no attribute %s, which the backup has", path, name)

@@ -10,6 +10,7 @@ folders were renamed into each other.
 """
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ _TREE = """
 CREATE TABLE tree (
     path BLOB PRIMARY KEY, parent BLOB, level INTEGER, number INTEGER, member BLOB, type TEXT, size INTEGER,
     mode INTEGER, uid INTEGER, gid INTEGER, user TEXT, "group" TEXT, mtime REAL, link BLOB, sha256 TEXT, key TEXT,
-    stored_bytes INTEGER, stored_sha256 TEXT, start INTEGER, length INTEGER, chosen INTEGER DEFAULT 1
+    stored_bytes INTEGER, stored_sha256 TEXT, attributes TEXT, start INTEGER, length INTEGER, chosen INTEGER DEFAULT 1
 ) WITHOUT ROWID
 """
 _GONE = "CREATE TABLE gone (path BLOB PRIMARY KEY) WITHOUT ROWID"
@@ -41,10 +42,10 @@ CREATE INDEX by_link ON tree (level, link) WHERE type = 'hardlink';
 """
 _FIELDS = (
     'path, level, number, member, type, size, mode, uid, gid, user, "group", mtime, link, sha256, key, stored_bytes, '
-    "stored_sha256, start, length"
+    "stored_sha256, attributes, start, length"
 )
 _REST = _FIELDS.removeprefix("path, ")
-_ADD = f"INSERT OR REPLACE INTO tree ({_FIELDS}, parent) VALUES ({', '.join('?' * 20)})"
+_ADD = f"INSERT OR REPLACE INTO tree ({_FIELDS}, parent) VALUES ({', '.join('?' * 21)})"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Node:
 
     `path` is its name at the end, `member` the one that it has in the archive of `level`, where it is the
     `number`-th and lies at `start` of the raw stream for `length` bytes. `link` is a member's name for a hard link.
-    `key` and `stored_*` are of an object of its own.
+    `key`, `stored_*` and `attributes` (JSON) are of an object of its own.
     """
 
     path: bytes
@@ -73,6 +74,7 @@ class Node:
     key: str | None
     stored_bytes: int | None
     stored_sha256: str | None
+    attributes: str | None
     start: int
     length: int
 
@@ -146,7 +148,8 @@ class FileTree:
             self._check_hard_link(where, path, entry.link or b"")
         place = (path, level, number, path, entry.type, entry.size)
         about = (entry.mode, entry.uid, entry.gid, entry.user, entry.group, entry.mtime, entry.link, entry.sha256)
-        stored = (entry.key, entry.stored_bytes, entry.stored_sha256)
+        attributes = json.dumps(entry.attributes) if entry.attributes else None
+        stored = (entry.key, entry.stored_bytes, entry.stored_sha256, attributes)
         self._db.execute(_ADD, (*place, *about, *stored, start, entry.length, parent))
 
     @contextlib.contextmanager
@@ -331,6 +334,11 @@ class FileTree:
             "SELECT path FROM tree AS one WHERE NOT EXISTS (SELECT 1 FROM tree AS two WHERE two.path = one.parent) "
             "ORDER BY path"
         )
+        return [bytes(path) for (path,) in rows]
+
+    def privileged(self) -> list[bytes]:
+        """Chosen files that run with the rights of their owner or group (setuid, setgid)."""
+        rows = self._db.execute("SELECT path FROM tree WHERE chosen AND type = 'file' AND mode & 3072 ORDER BY path")
         return [bytes(path) for (path,) in rows]
 
     def amount(self) -> Amount:
