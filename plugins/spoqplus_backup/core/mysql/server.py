@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +84,7 @@ class Connection:
         finally:
             self._connection.converter = converter
 
-    def stream(self, statement: str) -> Iterator[Row]:
+    def stream(self, statement: str) -> Generator[Row, None, None]:
         """Run one statement and yield its rows while they come: memory does not grow with them.
 
         Nothing else can be asked meanwhile. A generator that is closed early reads what is left.
