@@ -91,13 +91,13 @@ class Connection:
         """
         from MySQLdb.cursors import SSCursor
 
-        with self._connection.cursor(SSCursor) as cursor:
-            try:
+        try:
+            with self._connection.cursor(SSCursor) as cursor:  # its end reads on, and may fail, too
                 cursor.execute(statement)
                 while rows := cursor.fetchmany(STREAMED_ROWS):
                     yield from rows
-            except self._error as error:
-                raise self._refused(statement, error) from error
+        except self._error as error:
+            raise self._refused(statement, error) from error
 
     def execute(self, statement: bytes) -> None:
         """Run one statement that returns no rows, as it is."""
