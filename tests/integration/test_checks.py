@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 import spoq_data
+from spoqplus_backup.core.mysql import client, server
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from spoqplus_backup.core.proof.definitions import check_names
+from spoqplus_backup.core.proof.definitions import check_names, load_checks
+from spoqplus_backup.core.proof.measure import measure
 from spoqplus_backup.core.proof.scene import Scene
 from spoqplus_backup.core.settings import load_settings
 from support.proof import as_production, bare_plan, fails, make_scene, passes, planned_folder
-from support.servers import login, run
+from support.servers import client_directory, login, run
 from support.site_file import write_site
 
 pytestmark = pytest.mark.integration
@@ -45,8 +47,8 @@ def club(db_server: SandboxServer, tmp_path: Path) -> Scene:
     return as_production(tmp_path, settings, login(db_server), plan=plan, files_root=root)
 
 
-def sabotage(server: SandboxServer, *statements: str) -> None:
-    run(server, "SET foreign_key_checks = 0", "USE spoqplus", *statements)
+def sabotage(target: SandboxServer, *statements: str) -> None:
+    run(target, "SET foreign_key_checks = 0", "USE spoqplus", *statements)
 
 
 def test_good_data_pass_every_check(club: Scene) -> None:
@@ -267,7 +269,9 @@ def test_a_damaged_table(db_server: SandboxServer, bare: Callable[..., Scene]) -
     file.write_bytes(file.read_bytes()[:-8])
     run(db_server, "FLUSH TABLES")
     said = fails("integrity", scene)
-    run(db_server, "REPAIR TABLE `c``lub`.old")  # MariaDB does not drop a damaged one
+    run(db_server, "DROP TABLE `c``lub`.old")
+    for left in db_server.datadir.glob("*/old*"):  # MariaDB repairs, and keeps the damaged file
+        left.unlink()
     assert "CHECK TABLE says of c`lub.old: " in said
 
 
@@ -312,7 +316,7 @@ def test_what_nobody_looked_at_in_production_is_evidence(bare: Callable[..., Sce
 # ---- queries of files ------------------------------------------------------------------------------------------------
 
 
-def asking(directory: Path, server: SandboxServer, sql: str, expect: Any, measured: Any = None, **fields: Any) -> Scene:
+def asking(directory: Path, target: SandboxServer, sql: str, expect: Any, measured: Any = None, **fields: Any) -> Scene:
     """A scene with a check `question`."""
     folder = directory / "checks"
     folder.mkdir(exist_ok=True)
@@ -320,8 +324,8 @@ def asking(directory: Path, server: SandboxServer, sql: str, expect: Any, measur
     (folder / "question.yaml").write_text(yaml.safe_dump({"checks": [check]}))
     settings = load_settings(write_site(directory, recovery_test={"checks": ["checks"]}))
     if measured is None:
-        return as_production(directory, settings, login(server))
-    return make_scene(directory, settings, login(server), measured=measured)
+        return as_production(directory, settings, login(target))
+    return make_scene(directory, settings, login(target), measured=measured)
 
 
 @pytest.mark.parametrize(
@@ -394,6 +398,35 @@ def test_answers_are_bounded(db_server: SandboxServer, tmp_path: Path) -> None:
     assert "Rows found: 10000+; expected: 3 or fewer." in fails(
         "question", asking(tmp_path, db_server, NUMBERS, {"at_most": 3}, {})
     )
+
+
+def test_measuring_leaves_the_snapshot_as_it_is(db_server: SandboxServer, tmp_path: Path) -> None:
+    run(db_server, "CREATE DATABASE club", "CREATE TABLE club.t (n INT)", f"INSERT INTO club.t {NUMBERS} LIMIT 20000")
+    same = {"same_as_production": True}
+    settings = asking(tmp_path, db_server, "SELECT COUNT(*) FROM club.t", same, {}).settings
+    with server.connect(login(db_server)) as connection:
+        connection.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        run(db_server, "DELETE FROM club.t")
+        assert measure(connection, load_checks(settings)) == {"integrity": {}, "question": [[20_000]]}
+        assert len(connection.rows("SELECT n FROM club.t")) == 20_000
+
+
+def test_a_login_that_may_not_see_the_accounts(db_server: SandboxServer) -> None:
+    run(db_server, "CREATE USER reader@localhost IDENTIFIED BY 'pw'", "CREATE DATABASE club")
+    reader = replace(login(db_server), user="reader", password="pw")
+    with server.connect(reader) as connection:
+        assert measure(connection, (), ["club"]) == {}
+
+
+def test_a_command_finds_the_sandbox(db_server: SandboxServer, tmp_path: Path) -> None:
+    mysql = client.find("mysql", client_directory(db_server.flavour), db_server.flavour).path
+    question = f'"$({mysql} --defaults-file="$SPOQPLUS_SANDBOX_DEFAULTS" --batch -Ne "SELECT 6 * 7")"'
+    check = {"name": "tests", "title": {"ko": "시험", "en": "Tests"}, "command": ["sh", "-c", f"test {question} = 42"]}
+    (tmp_path / "checks").mkdir()
+    (tmp_path / "checks" / "tests.yaml").write_text(yaml.safe_dump({"checks": [check]}))
+    settings = load_settings(write_site(tmp_path, recovery_test={"checks": ["checks"]}))
+    plan = bare_plan(server=f"{db_server.flavour} of a test")
+    passes("tests", make_scene(tmp_path, settings, login(db_server), plan=plan))
 
 
 ENDLESS = NUMBERS.replace("SELECT a.n FROM", "SELECT COUNT(DISTINCT a.n, b.n * RAND()) FROM").replace(

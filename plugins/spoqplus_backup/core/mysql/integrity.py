@@ -10,7 +10,8 @@ from spoqplus_backup.core.mysql.server import Connection, StatementError, quoted
 from spoqplus_backup.core.process import check_cancelled
 
 SAMPLES = 5
-_NO_DEFINER = 1449  # "The user specified as a definer does not exist"
+_NO_FAULT = frozenset({1044, 1142, 1143, 1370})  # this login may not, which says nothing of the view
+_NO_DEFINER = 1449  # "The user specified as a definer does not exist": told of every kind at once
 _SOUND = ("ok", "table is already up to date")
 
 
@@ -102,7 +103,7 @@ def broken_objects(connection: Connection, databases: Sequence[str]) -> dict[str
         try:
             connection.rows(f"SELECT * FROM {quoted(item.database)}.{quoted(item.name)} LIMIT 0")
         except StatementError as error:
-            if error.code != _NO_DEFINER:
+            if error.code not in (_NO_DEFINER, *_NO_FAULT):
                 found[f"view {item.database}.{item.name}"] = str(error)
     return found | dict(_without_definer(connection, databases))
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,20 +84,20 @@ class Connection:
         finally:
             self._connection.converter = converter
 
-    def stream(self, statement: str) -> Iterator[Row]:
+    def stream(self, statement: str) -> Generator[Row, None, None]:
         """Run one statement and yield its rows while they come: memory does not grow with them.
 
         Nothing else can be asked meanwhile. A generator that is closed early reads what is left.
         """
         from MySQLdb.cursors import SSCursor
 
-        with self._connection.cursor(SSCursor) as cursor:
-            try:
+        try:
+            with self._connection.cursor(SSCursor) as cursor:  # its end reads on, and may fail, too
                 cursor.execute(statement)
                 while rows := cursor.fetchmany(STREAMED_ROWS):
                     yield from rows
-            except self._error as error:
-                raise self._refused(statement, error) from error
+        except self._error as error:
+            raise self._refused(statement, error) from error
 
     def execute(self, statement: bytes) -> None:
         """Run one statement that returns no rows, as it is."""

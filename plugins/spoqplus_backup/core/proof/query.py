@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import islice
 
 from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.mysql import server
@@ -31,8 +32,8 @@ def answer(connection: Connection, sql: str, seconds: float) -> Answer:
     Raises:
         StatementError: the server refuses the query, or it took longer than `seconds`.
     """
-    with _bounded(connection, seconds):
-        return [[_plain(value) for value in row] for row in connection.rows(sql)[: MOST_ROWS + 1]]
+    with _bounded(connection, seconds), contextlib.closing(connection.stream(sql)) as rows:
+        return [[_plain(value) for value in row] for row in islice(rows, MOST_ROWS + 1)]
 
 
 @contextlib.contextmanager

@@ -74,12 +74,17 @@ def _unexpected(error: Exception) -> Notice:
 
 def _named(name: str, scene: Scene) -> tuple[dict[str, str], Callable[[Scene], Sequence[Notice]]]:
     if name in BUILT_IN:
-        module = importlib.import_module(f"spoqplus_backup.core.proof.checks.{name}")
-        return BUILT_IN[name], module.check
+        return BUILT_IN[name], partial(_built_in, name)
     definition = next((check for check in load_checks(scene.settings) if check.name == name), None)
     if definition is None:
         raise PermanentError(f"There is no check {name} any more: its file was changed. Run the test anew.")
     return definition.title.model_dump(), partial(_of_file, definition)
+
+
+def _built_in(name: str, scene: Scene) -> Sequence[Notice]:
+    module = importlib.import_module(f"spoqplus_backup.core.proof.checks.{name}")
+    found: Sequence[Notice] = module.check(scene)
+    return found
 
 
 def _of_file(definition: Check, scene: Scene) -> Sequence[Notice]:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from spoqplus_backup.core.process import STDERR_TAIL_BYTES, TERMINATE_SECONDS, C
 from spoqplus_backup.core.proof.definitions import CommandCheck
 from spoqplus_backup.core.proof.scene import CheckFailed, Scene
 
-LAST_LINES = 10
+LAST_LINES = 5
 LINE_CHARACTERS = 300
 _TIMED_OUT = (124, 137)  # of coreutils' timeout: ended, and killed
 _NOT_FOUND = (126, 127)
@@ -33,11 +32,7 @@ def check(scene: Scene, definition: CommandCheck) -> Sequence[Notice]:
     with _surroundings(scene) as environment:
         code, said = _run(definition, environment)
     seconds = time.monotonic() - started
-    lines = [
-        notice("check.command.said", "It said: {line}", line=line.strip()[:LINE_CHARACTERS])
-        for line in said.splitlines()[-LAST_LINES:]
-        if line.strip()
-    ]
+    lines = [notice("check.command.said", "It said: {line}", line=line.strip()[:LINE_CHARACTERS]) for line in said]
     if code in _TIMED_OUT and seconds >= definition.timeout_seconds:
         fault = notice(
             "check.command.timed_out",
@@ -76,36 +71,20 @@ def _surroundings(scene: Scene) -> Iterator[dict[str, str]]:
         yield found
 
 
-class _Tail:
-    """The last that a program said, on whichever stream."""
-
-    def __init__(self) -> None:
-        self._bytes = b""
-        self._lock = threading.Lock()
-
-    def add(self, chunk: bytes) -> None:
-        """Take what came."""
-        with self._lock:
-            self._bytes = (self._bytes + chunk)[-STDERR_TAIL_BYTES:]
-
-    @property
-    def text(self) -> str:
-        """As far as it can be read."""
-        return self._bytes.decode("utf-8", "replace")
-
-
-def _run(definition: CommandCheck, environment: dict[str, str]) -> tuple[int, str]:
-    """Exit status, negative for a signal, and the last words; `timeout` ends the program and its children."""
+def _run(definition: CommandCheck, environment: dict[str, str]) -> tuple[int, list[str]]:
+    """Exit status, negative for a signal, and the last lines of either stream; `timeout` ends its children, too."""
     limit = [f"--kill-after={TERMINATE_SECONDS:g}", f"{definition.timeout_seconds:g}"]
     argv = [find_program("timeout", "coreutils"), *limit, *definition.command]
     deadline = time.monotonic() + definition.timeout_seconds + 2 * TERMINATE_SECONDS
-    tail, buffer = _Tail(), memoryview(bytearray(1 << 16))
-    with Child(argv, env=environment, cwd=definition.cwd, name=definition.command[0], on_stderr=tail.add) as child:
+    tail, buffer = b"", memoryview(bytearray(1 << 16))
+    with Child(argv, env=environment, cwd=definition.cwd, name=definition.command[0]) as child:
         # something that has left its process group may hold the pipe for longer
         while child.wait_for_output(max(0.0, deadline - time.monotonic())):
             count = child.readinto(buffer)
             if not count:
                 break
-            tail.add(bytes(buffer[:count]))
+            tail = (tail + bytes(buffer[:count]))[-STDERR_TAIL_BYTES:]
         child.terminate()
-        return child.finish(allowed=range(-64, 256)), tail.text
+        code = child.finish(allowed=range(-64, 256))
+        streams = (tail.decode("utf-8", "replace"), child.stderr)
+        return code, [line for text in streams for line in text.strip().splitlines()[-LAST_LINES:]]
