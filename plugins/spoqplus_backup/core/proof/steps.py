@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.archive.area import Area
 from spoqplus_backup.core.connections import Connections, DatabaseLogin
-from spoqplus_backup.core.errors import BackupError, PermanentError
+from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.mysql import binlog, client, server
 from spoqplus_backup.core.mysql.fingerprint import Fingerprint, Measure, Pace, Place, take
@@ -25,6 +25,7 @@ from spoqplus_backup.core.mysql.log_changes import LogChanges
 from spoqplus_backup.core.mysql.replay_marker import SCHEMA
 from spoqplus_backup.core.mysql.sandbox import stop_leftover
 from spoqplus_backup.core.preflight import ID_FORMAT
+from spoqplus_backup.core.recovery.keeping import release_sets
 from spoqplus_backup.core.recovery.place import SANDBOX, private_place, working_server
 from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan, restore_directory
 from spoqplus_backup.core.recovery.planning import make_plan
@@ -32,8 +33,7 @@ from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.request import RestoreRequest
 from spoqplus_backup.core.recovery.windows import fulls
 from spoqplus_backup.core.repository.catalog import LATEST, Catalog
-from spoqplus_backup.core.repository.leases import release_all
-from spoqplus_backup.core.repository.opener import open_all, open_repository
+from spoqplus_backup.core.repository.opener import open_all
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, ENVIRONMENT, component_names, database_names
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import locked, read_json, write_json
@@ -232,8 +232,7 @@ def end(settings: Settings, connections: Connections, run_id: str) -> None:
         plan = load_plan(settings, run_id)
         if plan.place == "server":
             _empty(settings, connections, plan)
-        with contextlib.suppress(BackupError):  # leases run out by themselves
-            release_all(open_repository(settings, plan.repository, connections), plan.backup, run_id)
+        release_sets(settings, connections, plan)
     shutil.rmtree(restored, ignore_errors=True)
     shutil.rmtree(directory(settings, run_id), ignore_errors=True)
 
