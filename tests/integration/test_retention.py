@@ -778,7 +778,7 @@ def stored(past: Past) -> list[str]:
 def test_a_second_page_that_does_not_come_at_once_is_asked_for_again(paged: tuple[Past, s3.Faults, list[str]]) -> None:
     past, faults, names = paged
     expected = plan(past, "s3")
-    faults.part, faults.statuses = PAGE_TWO["plan"], [503]
+    faults.within, faults.statuses = PAGE_TWO["plan"], [503]
 
     made = plan(past, "s3")
     assert faults.statuses == []
@@ -791,7 +791,7 @@ def test_a_second_page_that_does_not_come_at_once_is_asked_for_again(paged: tupl
 def test_a_listing_without_its_second_page_deletes_nothing(paged: tuple[Past, s3.Faults, list[str]]) -> None:
     past, faults, names = paged
     there, made = stored(past), plan(past, "s3")
-    faults.part, faults.always = PAGE_TWO["plan"], 503
+    faults.within, faults.always = PAGE_TWO["plan"], 503
 
     with pytest.raises(BackupError, match="503"):
         plan(past, "s3")
@@ -808,7 +808,7 @@ def test_a_set_whose_listing_breaks_off_while_it_is_deleted_stays_whole(
 ) -> None:
     past, faults, names = paged
     there, made = stored(past), plan(past, "s3")
-    faults.part = PAGE_TWO[request.node.callspec.params["paged"]]
+    faults.within = PAGE_TWO[request.node.callspec.params["paged"]]
     real = leases.take
 
     def take(*args: Any, **kwargs: Any) -> leases.Lease:
