@@ -796,7 +796,6 @@ KOREAN: dict[str, str] = {
     "proof.history.chart": "{first}부터 {last}까지 시험 {tests}번. 최소 {least}, 최대 {most}, 이번 {now}.",
     "proof.history.limit_above": "한도({limit})는 그래프보다 훨씬 위에 있습니다.",
     "proof.history.limit_dashed": "점선은 한도({limit})입니다.",
-    "proof.history.point": "{date}: {value}, 결과 {verdict}",
     "proof.history.table": "최근 시험 {count}번",
     "proof.history.date": "시험",
     "proof.history.verdict": "결과",

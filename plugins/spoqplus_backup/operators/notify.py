@@ -280,9 +280,7 @@ def _report(
     ti, run = context["ti"], context["dag_run"]
     base = (settings.airflow.url or conf.get("api", "base_url", fallback="http://localhost:8080")).rstrip("/")
     run_url = f"{base}/dags/{ti.dag_id}/runs/{quote(ti.run_id)}"
-    failed = [
-        _place(context, task_id) for task_id, state in states.items() if state == "failed" and task_id != ti.task_id
-    ]
+    failed = [_place(task_id) for task_id, state in states.items() if state == "failed" and task_id != ti.task_id]
     return RunReport(
         site=settings.site,
         language=settings.language,
@@ -293,8 +291,7 @@ def _report(
         failures=tuple(
             Failure(
                 task=task_id,
-                error=ti.xcom_pull(task_ids=task_id, key=ERROR_KEY, map_indexes=map_index)
-                or text(settings.language, "error.unknown"),
+                error=_error_of(ti, task_id, map_index) or text(settings.language, "error.unknown"),
                 log_url=f"{run_url}/tasks/{task_id}" + ("" if map_index is None else f"/mapped/{map_index}"),
             )
             for task_id, map_index in failed
@@ -302,11 +299,16 @@ def _report(
     )
 
 
-def _place(context: "Context", name: str) -> tuple[str, int | None]:
-    """Task and map index of what `get_task_states` names; None for a task that is not mapped."""
-    known = context["dag"].task_dict
+def _error_of(ti: Any, task_id: str, map_index: int | None) -> str | None:
+    mapped = {} if map_index is None else {"map_indexes": map_index}
+    error: str | None = ti.xcom_pull(task_ids=task_id, key=ERROR_KEY, **mapped)
+    return error
+
+
+def _place(name: str) -> tuple[str, int | None]:
+    """Task and map index of what `get_task_states` names; None for a task that is not mapped: none of ours ends so."""
     stem, _, number = name.rpartition("_")
-    return (name, None) if name in known or not number.isdigit() else (stem, int(number))
+    return (stem, int(number)) if number.isdigit() else (name, None)
 
 
 def tell_put_back(context: "Context", settings: "Settings") -> None:
