@@ -22,8 +22,8 @@ def test_it_ends_with_the_block_though_a_child_still_has_the_file_open(tmp_path:
     """As one has that another thread forked, until it executes its program."""
     path = tmp_path / "lock"
     with locked(path, "the set"):
-        (number,) = (fd for fd in os.listdir("/proc/self/fd") if points_to(fd) == str(path))
-        inherited = os.dup(int(number))
+        (held,) = (fd for fd in Path("/proc/self/fd").iterdir() if points_to(fd) == path)
+        inherited = os.dup(int(held.name))
     try:
         with locked(path, "the set"):
             pass
@@ -31,8 +31,8 @@ def test_it_ends_with_the_block_though_a_child_still_has_the_file_open(tmp_path:
         os.close(inherited)
 
 
-def points_to(fd: str) -> str:
+def points_to(fd: Path) -> Path | None:
     try:
-        return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 (no path of a file)
+        return fd.readlink()
     except FileNotFoundError:  # what listed them
-        return ""
+        return None
