@@ -7,14 +7,15 @@ again.
 **When.** Whenever a backup was published or binary logs were archived, one run at a time; by hand with `sets` to copy
 certain ones. Without a replica in the configuration it never starts by itself.
 
-**What.** `list_sets` names what each replica lacks: the sets that were announced, those newer than its newest, and
-those that they depend on. `copy_sets` takes one after the other: objects first, each looked at when it has arrived,
-signature and manifest last. `copy_logs` brings the binary logs. What is there is not sent again. `notify` tells Slack
-when a set was copied, or something failed.
+**What.** `list_sets` names what each replica lacks: the sets that were announced, all others that its own retention
+would keep, newest first and twenty a run, and those that they depend on. `copy_sets` takes one after the other: the
+objects, each looked at when it has arrived, then signature and manifest. `copy_logs` brings the binary logs. What is
+there is not sent again. `notify` tells Slack when a set was copied, or something failed.
 
 **When it fails.** The other replicas and sets are not held up. Open the red task before `notify`: its log names the
 damaged object, or the replica that could not be reached. Put that right and *clear* the task: it goes on where it was.
-A replica that holds *another* set under a name is never overwritten.
+Left alone, the next run tries again; a set that is damaged in every repository is tried again after a day. A replica
+that holds *another* set under a name is never overwritten.
 """
 
 from airflow.sdk import DAG

@@ -3,19 +3,21 @@
     make demo                 keeps everything running until Ctrl-C
     DEMO_EXIT=1 make demo     ends by itself; exit status 0 only if everything was proved
 
-Environment: DEMO_LANGUAGE (en, ko), DEMO_MB (size of the data set, 200), DEMO_DIRECTORY (build/demo).
+Environment: DEMO_LANGUAGE (en, ko), DEMO_MB (size of the data set, 150), DEMO_DIRECTORY (build/demo).
 """
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import cast
 
+import demo_files
 from airflow_instance import PROJECT, AirflowError
 from compare import Snapshot
 from demo_proofs import (
@@ -26,6 +28,7 @@ from demo_proofs import (
     count_others,
     count_rows,
     damage,
+    file_rows,
     manifest_of,
     observe,
     open_by_hand,
@@ -38,6 +41,7 @@ from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.messages import Language
 
 STEPS = 8
+RESTORED = ("database", "face_images", "uploads", "config", "logs")
 DAG_SECONDS = 60.0
 # Airflow marks a task failed whose approval is answered before its scheduler noticed that it waits.
 READING_SECONDS = 3.0
@@ -62,9 +66,9 @@ def options(environment: Mapping[str, str]) -> Options:
     language = environment.get("DEMO_LANGUAGE", "en")
     if language not in ("en", "ko"):
         raise DemoError(f"DEMO_LANGUAGE is {language!r}: set it to en or ko.")
-    megabytes = environment.get("DEMO_MB", "200")
+    megabytes = environment.get("DEMO_MB", "150")
     if not megabytes.isdecimal() or int(megabytes) < 1:
-        raise DemoError(f"DEMO_MB is {megabytes!r}: set it to a number of megabytes such as 200.")
+        raise DemoError(f"DEMO_MB is {megabytes!r}: set it to a number of megabytes such as 150.")
     folder = Path(environment.get("DEMO_DIRECTORY", PROJECT / "build" / "demo")).absolute()
     return Options(cast("Language", language), int(megabytes), folder, stays=environment.get("DEMO_EXIT") != "1")
 
@@ -89,25 +93,45 @@ def tell_story(world: World, terminal: Terminal, started: float) -> Result:
     Raises:
         DemoError: a run failed.
     """
-    before = _before(world, terminal, started)
-    backup, backup_proofs = _back_up(world, terminal)
-    terminal.step("step.damage")
-    damage(world, terminal)
-    damaged = observe(world.production)
-    restore, restore_proofs = _restore(world, terminal)
-    compared = _compare(world, terminal, before, damaged)
-    terminal.step("step.by_hand")
-    opened = open_by_hand(world, terminal, manifest_of(world, str(backup.result("publish")["set"])))
-    return Result(backup, restore, (*backup_proofs, *restore_proofs, *compared, *opened))
+    with ThreadPoolExecutor(1) as beside:  # what takes the server some seconds is looked at meanwhile
+        before = _before(world, terminal, started)
+        backup, published = _back_up(world, terminal)
+        terminal.step("step.damage")
+        damage(world, terminal)
+        damaged = beside.submit(Observed.of, world)  # the restore changes nothing before it is approved
+        restore, restored = _restore(world, terminal, damaged.result)
+        after = beside.submit(Observed.of, world)
+        by_hand = _by_hand(world, terminal, str(backup.result("publish")["set"]))
+        compared = _compare(terminal, before, damaged.result(), after.result)
+    return Result(backup, restore, (*published, *restored, *by_hand, *compared))
 
 
-def _before(world: World, terminal: Terminal, started: float) -> Snapshot:
+@dataclass(frozen=True)
+class Observed:
+    """What production holds."""
+
+    database: Snapshot
+    files: demo_files.Trees
+
+    @classmethod
+    def of(cls, world: World) -> "Observed":
+        """At this moment."""
+        return cls(observe(world.production), demo_files.observe(world.www))
+
+
+def _before(world: World, terminal: Terminal, started: float) -> Observed:
     terminal.step("step.before")
     began = time.monotonic()
-    before = observe(world.production)
-    tables, others = len(before["table"]), count_others(before)
-    seconds = time.monotonic() - began
-    terminal.tell("before.held", tables=tables, rows=count_rows(before), others=others, seconds=seconds)
+    before = Observed.of(world)
+    found = before.database
+    terminal.tell(
+        "before.held",
+        tables=len(found["table"]),
+        rows=count_rows(found),
+        others=count_others(found),
+        files=demo_files.count(before.files),
+        seconds=time.monotonic() - began,
+    )
     world.airflow.wait_until_healthy()
     terminal.tell("world.airflow", url=world.airflow.url, seconds=time.monotonic() - started)
     return before
@@ -117,23 +141,23 @@ def _back_up(world: World, terminal: Terminal) -> tuple[Run, list[Proof]]:
     terminal.step("step.backup")
     world.airflow.wait_for_dag(DAILY_BACKUP, DAG_SECONDS)
     run = start_and_follow(world, terminal, DAILY_BACKUP, {}, lambda _: None)
-    manifest = manifest_of(world, str(run.result("publish")["set"]))
-    published = Proof(terminal.text("proof.backup", name=manifest.name), True)
-    return run, [published, check_copies(world, terminal, manifest)]
+    return run, [Proof(terminal.text("proof.backup", name=run.result("publish")["set"]), True)]
 
 
-def _restore(world: World, terminal: Terminal) -> tuple[Run, list[Proof]]:
+def _restore(world: World, terminal: Terminal, look: Callable[[], object]) -> tuple[Run, list[Proof]]:
     terminal.step("step.restore")
     world.airflow.wait_for_dag(RESTORE, DAG_SECONDS)
 
     def answer(run_id: str) -> None:
         time.sleep(READING_SECONDS)
+        look()
         terminal.tell("plan")
         terminal.block(str(world.airflow.approval(RESTORE, run_id, APPROVE)["body"]))
         world.airflow.answer(RESTORE, run_id, APPROVE, "Approve", user=APPROVER)
         terminal.tell("approved", user=APPROVER)
 
-    run = start_and_follow(world, terminal, RESTORE, {"environment": "production", "backup": "latest"}, answer)
+    everything = {"environment": "production", "backup": "latest", "components": list(RESTORED)}
+    run = start_and_follow(world, terminal, RESTORE, everything, answer)
     saved = str(run.result("safety_backup.publish").get("set", ""))
     answers = world.airflow.approval(RESTORE, run.run_id, APPROVE)
     approver = (answers["responded_by_user"] or {}).get("name")
@@ -143,16 +167,26 @@ def _restore(world: World, terminal: Terminal) -> tuple[Run, list[Proof]]:
     ]
 
 
-def _compare(world: World, terminal: Terminal, before: Snapshot, damaged: Snapshot) -> list[Proof]:
+def _by_hand(world: World, terminal: Terminal, name: str) -> list[Proof]:
+    terminal.step("step.by_hand")
+    manifest = manifest_of(world, name)
+    return [check_copies(world, terminal, manifest), *open_by_hand(world, terminal, manifest)]
+
+
+def _compare(terminal: Terminal, before: Observed, damaged: Observed, look: Callable[[], Observed]) -> list[Proof]:
     terminal.step("step.compare")
-    after = observe(world.production)
+    after = look()
     headings = [terminal.text(f"table.{name}") for name in ("object", "before", "damaged", "after", "content")]
-    terminal.table(headings, comparison_rows(terminal, before, damaged, after), right=(1, 2, 3))
-    harmed = len(changed(before, damaged))
-    objects = sum(map(len, before.values()))
+    rows = comparison_rows(terminal, before.database, damaged.database, after.database)
+    rows += file_rows(terminal, before.files, damaged.files, after.files)
+    terminal.table(headings, rows, right=(1, 2, 3))
+    harmed = len(changed(before.database, damaged.database))
+    objects = sum(map(len, before.database.values()))
+    harmed_files = sum(demo_files.changed(seen, damaged.files[top]) for top, seen in before.files.items())
     return [
-        Proof(terminal.text("proof.damage", count=harmed), harmed > 0),
-        Proof(terminal.text("proof.identical", count=objects), not changed(before, after)),
+        Proof(terminal.text("proof.damage", count=harmed, files=harmed_files), harmed > 0 and harmed_files > 0),
+        Proof(terminal.text("proof.identical", count=objects), not changed(before.database, after.database)),
+        Proof(terminal.text("proof.files", count=demo_files.count(before.files)), before.files == after.files),
     ]
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import MySQLdb
 
+import demo_files
 from compare import Snapshot, snapshot
+from demo_files import Trees
 from demo_terminal import Terminal, shown
 from demo_world import DATABASE, DemoError, World
 from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE, Manifest
@@ -54,11 +56,14 @@ def count_others(found: Snapshot) -> int:
 
 
 def damage(world: World, terminal: Terminal) -> None:
-    """Do to production what nobody wants to see.
+    """Do to production's database and files what nobody wants to see.
 
     Raises:
         DemoError: the server refused.
     """
+    for command in demo_files.DAMAGE:
+        terminal.line(f"$ {command}")
+    demo_files.damage(world.www)
     connection = world.production.connect(database=DATABASE)
     try:
         with connection.cursor() as cursor:
@@ -102,6 +107,17 @@ def comparison_rows(terminal: Terminal, before: Snapshot, damaged: Snapshot, aft
     return rows
 
 
+def file_rows(terminal: Terminal, before: Trees, damaged: Trees, after: Trees) -> list[list[str]]:
+    """As `comparison_rows`, for each top of the files; of the damage, how many are still what they were."""
+    rows = []
+    for top, seen in before.items():
+        left = len(seen) - demo_files.changed(seen, damaged[top])
+        same = not demo_files.changed(seen, after[top])
+        verdict = f"{terminal.mark(same)} {terminal.text('table.same' if same else 'table.changed')}"
+        rows.append([top, f"{len(seen):,}", f"{left:,}", f"{len(after[top]):,}", verdict])
+    return rows
+
+
 # ---- the backup ----
 
 
@@ -133,8 +149,9 @@ def open_by_hand(world: World, terminal: Terminal, manifest: Manifest) -> list[P
 def check_copies(world: World, terminal: Terminal, manifest: Manifest) -> Proof:
     """Every object of the set in every repository, by the command line that works without Airflow, too."""
     verdict = _shell(terminal, f"spoqplus-backup --config {_quoted(world.settings.source)} verify {manifest.name}")
-    good = verdict.count(f"{manifest.name}: good ({len(manifest.objects())} objects")
-    text = terminal.text("proof.copies", count=len(manifest.objects()))
+    count = len(manifest.objects()) + sum(item.shared.count for item in manifest.components if item.shared is not None)
+    good = verdict.count(f"{manifest.name}: good ({count} objects")
+    text = terminal.text("proof.copies", count=count)
     return Proof(text, good == len(world.settings.repositories))
 
 

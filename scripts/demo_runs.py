@@ -192,6 +192,8 @@ def _where(world: World, stage: Stage) -> str:
     places = {
         "preflight": production,
         "dump": staging,
+        "archive": staging,
+        "sync": repositories,
         "compress": staging,
         "encrypt": staging,
         "upload": repositories,
@@ -200,6 +202,7 @@ def _where(world: World, stage: Stage) -> str:
         "notify": world.slack.url,
         "fetch": staging,
         "load": production,
+        "restore_files": shown(world.www),
         "apply_binlogs": production,
         "verify_restore": production,
     }

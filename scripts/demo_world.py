@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import demo_files
 import spoq_data
 from airflow_instance import AirflowInstance
 from demo_terminal import shown
@@ -67,6 +68,11 @@ class World:
         return self.settings.encryption.identity_files[0]
 
     @property
+    def www(self) -> Path:
+        """The web server's files."""
+        return self.directory / "www"
+
+    @property
     def local_root(self) -> Path:
         """The repository on disk."""
         return self.directory / "backup"
@@ -93,6 +99,8 @@ def running(folder: Path, language: Language, megabytes: int, tell: Tell) -> Ite
         tell("world.s3", url=s3_url, bucket=BUCKET)
         slack = stack.enter_context(SlackSink())
         tell("world.slack", url=slack.url)
+        demo_files.make(directory / "www")
+        tell("world.files", folder=shown(directory / "www"))
         settings = _configured(directory, language)
         tell("world.keys", folder=shown(directory / "keys"), count=len(settings.encryption.recipients))
         tell("world.configuration", file=shown(settings.source))
@@ -221,9 +229,19 @@ schedules: # by hand here: trigger them in the UI
   binlog_archive: null
   incremental_backup: null
   retention: null
-files: [] # there is no web server here
-faces: null
-mirror: null
+files:
+  - name: uploads
+    paths: [{json.dumps(f"{directory}/www/{demo_files.UPLOADS}")}]
+  - name: logs
+    paths: [{json.dumps(f"{directory}/www/{demo_files.LOGS}")}]
+  - name: config
+    paths: {json.dumps([f"{directory}/www/{name}" for name in (demo_files.ENVIRONMENT, demo_files.CONFIG)])}
+    level: full
+faces:
+  directory: {json.dumps(f"{directory}/www/{demo_files.FACES}")}
+restore:
+  ownership: {{}} # as they were
+mirror: null # a second folder on this disk would show nothing new
 environment: null
 staging:
   directory: staging

@@ -34,7 +34,7 @@ choose_packages() {
     # Ubuntu 22.04 has the version in the package's name.
     server=$(first_known mariadb-server-core mariadb-server-core-10.6)
     wanted+=("${server:-mariadb-server-core}" mariadb-client age openssl zstd gzip tar rsync gnupg procps util-linux)
-    local peers=(mydumper pigz) # what the benchmark compares with; its own test runs it too
+    local peers=(mydumper pigz restic) # what the benchmark compares with; its own test runs it too
     case $profile in
     test)
         wanted+=("${peers[@]}" acl attr) # setfacl and getfattr: what an archive of files has to bring back

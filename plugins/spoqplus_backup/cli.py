@@ -5,6 +5,7 @@ when all is well, 1 when something is wrong, 2 for a wrong call.
 """
 
 import argparse
+import gc
 import json
 import logging
 import sys
@@ -12,12 +13,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.archive.incremental import ref_problems
 from spoqplus_backup.core.connections import Connections, EnvironmentConnections
 from spoqplus_backup.core.crypto import generate_signing_key, key_fingerprint
-from spoqplus_backup.core.errors import BackupError, PermanentError, SettingsError
+from spoqplus_backup.core.errors import AbsentError, BackupError, PermanentError, SettingsError
 from spoqplus_backup.core.files.face_check import shared_problems
 from spoqplus_backup.core.manifest import Component, Manifest, Part
 from spoqplus_backup.core.mysql.dump import dump
@@ -25,9 +27,11 @@ from spoqplus_backup.core.mysql.statements import KINDS
 from spoqplus_backup.core.progress import human_bytes, human_seconds
 from spoqplus_backup.core.publish import publish
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
+from spoqplus_backup.core.recovery.files.leftovers import drop_files
 from spoqplus_backup.core.recovery.files.listing import file_line, files_of
-from spoqplus_backup.core.recovery.files.steps import restore_files, set_ownership
+from spoqplus_backup.core.recovery.files.steps import kept_aside, restore_files, set_ownership
 from spoqplus_backup.core.recovery.find import LIMIT, Effort, find_in_first, read_search
+from spoqplus_backup.core.recovery.keeping import release_sets
 from spoqplus_backup.core.recovery.place import is_starting, rebuild_server, start_rebuilt
 from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan
 from spoqplus_backup.core.recovery.planning import make_plan
@@ -56,6 +60,7 @@ from spoqplus_backup.plan_text import differences_markdown, effort_line, local_t
 from spoqplus_backup.retention_text import plan_markdown as plan_markdown_of_retention
 from spoqplus_backup.retention_text import report_markdown
 
+COLLECT_AFTER = 100_000  # new objects; a page of a listing has thousands, and to look through all takes as long as four
 GENERATION = 0  # nothing is ever cleared here: a restore that is resumed goes on
 SIGNING_KEY, SIGNING_PUB = "signing.key", "signing.pub"
 
@@ -181,6 +186,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     point.add_argument("--before-gtid", metavar="GTID", help="roll forward to just before a transaction")
     parser.add_argument("--rebuild", action="store_true", help="make the whole server anew; needs restore.rebuild")
     parser.add_argument("--put-back", metavar="RUN", help="undo a restore that failed: what it moved aside is back")
+    parser.add_argument("--drop", metavar="RUN", help="remove the files that a restore left aside")
     parser.add_argument("--dry-run", action="store_true", help="only show the plan")
     parser.add_argument("--no-safety-backup", dest="safety_backup", action="store_false", help="save nothing before")
     parser.add_argument("--yes", action="store_true", help="do not ask before production is overwritten")
@@ -232,6 +238,7 @@ def list_sets(options: argparse.Namespace) -> int:
 
     Listings alone are read, and what is remembered of manifests that were read before.
     """
+    gc.set_threshold(COLLECT_AFTER)
     settings = _settings(options)
     catalogs = [_catalog(settings, item) for item in _repositories(options, settings, EnvironmentConnections())]
     survey = Survey(settings, catalogs)
@@ -299,30 +306,43 @@ def _covers(manifest: Manifest) -> str:
     return f"{len(manifest.binlogs)} logs, {transactions:,} transactions"
 
 
-def _find(options: argparse.Namespace, settings: Settings) -> tuple[list[tuple[Repository, Manifest]], int]:
-    """The set in every repository that has it, and how many have not; `latest` is the newest of the first one.
+class _Copies(NamedTuple):
+    """A set in the repositories that have it; those that lack it, and how many can't tell or can't be believed."""
+
+    found: list[tuple[Repository, Manifest]]
+    lacking: list[Repository]
+    failures: int
+
+
+def _find(options: argparse.Namespace, settings: Settings) -> _Copies:
+    """The set in every repository that has it; `latest` is the newest of the first one.
 
     Raises:
         PermanentError: none has it in a state that can be trusted.
     """
     found: list[tuple[Repository, Manifest]] = []
-    without = 0
+    absent: dict[Repository, AbsentError] = {}
+    failures = 0
     for repository in _repositories(options, settings, EnvironmentConnections()):
         wanted = found[0][1].name if found else options.backup
         try:
             found.append((repository, _catalog(settings, repository).resolve(wanted)))
+        except AbsentError as error:  # as its retention may have left it
+            absent[repository] = error
         except BackupError as error:
             print(f"{repository.name}: {error}", file=sys.stderr)
-            without += 1
+            failures += 1
     if not found:
+        for repository, missing in absent.items():
+            print(f"{repository.name}: {missing}", file=sys.stderr)
         raise PermanentError(f"No repository has a usable backup {options.backup}: see above.")
-    return found, without
+    return _Copies(found, list(absent), failures)
 
 
 def show_set(options: argparse.Namespace) -> int:
     """Print what a set holds."""
     settings = _settings(options)
-    (repository, manifest), *_ = _find(options, settings)[0]
+    repository, manifest = _find(options, settings).found[0]
     if options.json:
         print(manifest.to_json().decode(), end="")
         return 0
@@ -378,10 +398,11 @@ def _show_range(manifest: Manifest, zone: ZoneInfo) -> None:
 
 
 def verify_set(options: argparse.Namespace) -> int:
-    """Print every object that is not as the signed manifest says."""
+    """Print every object that is not as the signed manifest says. That a repository lacks the set is but a note."""
     settings = _settings(options)
-    found, without = _find(options, settings)
-    status = 1 if without else 0
+    found, lacking, failures = _find(options, settings)
+    status = 1 if failures else 0
+    good = []
     for repository, manifest in found:
         problems = _damage(repository, manifest, read_back=options.read) + _log_damage(settings, repository, manifest)
         try:
@@ -396,7 +417,13 @@ def verify_set(options: argparse.Namespace) -> int:
         shared = sum(component.shared.count for component in manifest.components if component.shared is not None)
         objects = len(manifest.objects()) + 2 * len(manifest.binlogs) + shared  # each log has its index beside it
         print(f"{repository.name}: {manifest.name}: {verdict} ({objects} objects, {size})")
-        status = 1 if problems else status
+        if problems:
+            status = 1
+        else:
+            good.append(repository.name)
+    for repository in lacking:
+        copies = f"there is a good copy in {', '.join(good)}" if good else "there is no good copy anywhere"
+        print(f"{repository.name}: note: {found[0][1].name} is not there; {copies}")
     return status
 
 
@@ -424,7 +451,7 @@ def _damage(repository: Repository, manifest: Manifest, *, read_back: bool) -> l
 def list_files(options: argparse.Namespace) -> int:
     """Print a line for each file, folder and link that a restore would give; 1 when there is none."""
     settings, connections = _settings(options), EnvironmentConnections()
-    (repository, manifest), *_ = _find(options, settings)[0]
+    repository, manifest = _find(options, settings).found[0]
     zone = ZoneInfo(settings.timezone)
     count = 0
     for item in files_of(settings, connections, repository, manifest, options.component, options.pattern):
@@ -477,6 +504,12 @@ def restore_set(options: argparse.Namespace) -> int:
     if options.put_back:
         _report(undo(settings, connections, load_plan(settings, options.put_back)))
         return 0
+    if options.drop:
+        unwanted = load_plan(settings, options.drop)
+        dropped = drop_files(settings, unwanted)
+        release_sets(settings, connections, unwanted)
+        print("\n".join(f"removed {path}" for path in dropped) or f"{options.drop} left nothing.")
+        return 0
     plan = load_plan(settings, options.resume) if options.resume else _new_plan(options, settings, connections)
     print(plan_markdown(settings, plan))
     if plan.request.dry_run:
@@ -484,6 +517,7 @@ def restore_set(options: argparse.Namespace) -> int:
     if plan.request.environment == "production" and not (
         options.yes or _agreed("This overwrites production.", settings.site)
     ):
+        release_sets(settings, connections, plan)
         print("Nothing was changed.")
         return 1
     print(f"\nIf it fails, go on with: spoqplus-backup restore --resume {plan.run_id}\n", flush=True)
@@ -513,6 +547,8 @@ def _carry_out(settings: Settings, connections: Connections, plan: RestorePlan) 
     _report(verify_restored(settings, connections, plan))
     if plan.has_database and (found := compare_with_now(settings, connections, plan)):
         print(differences_markdown(settings, found))
+    if kept := kept_aside(settings, plan):
+        print(f"Kept aside: {', '.join(kept)}; to remove it: spoqplus-backup restore --drop {plan.run_id}")
     if plan.place == "rebuild":
         _report(start_rebuilt(settings, connections, plan))
 
@@ -547,7 +583,7 @@ def _save_what_is_there(settings: Settings, connections: Connections, plan: Rest
 
 
 def _report(summary: StageSummary) -> None:
-    detail = ", ".join(f"{name} {value}" for name, value in summary.detail.items())
+    detail = ", ".join(f"{name} {value}" for name, value in summary.detail.items() if value is not None)
     print(f"{summary.stage}: {human_seconds(summary.seconds)} ({detail})", flush=True)
 
 
@@ -609,7 +645,7 @@ def release_set(options: argparse.Namespace) -> int:
     """Release a hold, with the credentials that may delete."""
     settings, connections = _settings(options), EnvironmentConnections()
     removers = [open_remover(settings, item.name, connections) for item in settings.repositories]
-    if not any(is_held(remover, options.backup) for remover in removers):
+    if not is_held(removers, options.backup):
         raise PermanentError(f"{options.backup} is not held: see `spoqplus-backup holds`.")
     release(removers, options.backup)
     print(f"{options.backup} is no longer held.")

@@ -325,12 +325,17 @@ KOREAN: dict[str, str] = {
     "plan.files.deleted": "백업 전에 지워져 복원하지 않는 것 {count}개: {names}",
     # the log
     "log.stage": "{stage} {component}: 파트 {parts}개, {sizes}, {seconds}, {rate}/s",
+    "log.asked_already": (
+        "{run} 실행이 이미 이 저장소의 삭제 승인을 기다리거나 지우는 중이므로 다시 묻지 않습니다. 다른 저장소는 "
+        "계속합니다."
+    ),
     "log.dry_run": "계획만 세우는 실행이므로 여기서 끝납니다.",
     "log.nothing_overwritten": "복원이 덮어쓸 것이 없어 안전 백업이 필요하지 않습니다.",
     "log.no_target": "복원할 시점을 주지 않았으므로 적용할 바이너리 로그가 없습니다.",
     "log.no_rebuild": "되돌리거나 다시 만들 서버가 없습니다.",
     "log.no_copy": "다른 스키마로 복사할 테이블이 없습니다.",
     "log.no_files": "복원할 파일이 없습니다.",
+    "restore.kept_aside": "보관된 이전 파일: {paths}. 지우려면: spoqplus-backup restore --drop {run}",
     "log.not_put_back": "옮겨 둔 것을 그대로 둡니다.",
     "log.found": "찾기만 하는 실행이므로 여기서 끝납니다.",
     "log.approved": "{user} 님이 {time}에 승인했습니다.",
@@ -493,12 +498,14 @@ KOREAN: dict[str, str] = {
         "게시된 백업과 바이너리 로그를 서버에 다시 묻지 않고 저장소에서 복제 저장소로 복사하고 확인합니다."
     ),
     "help.list_sets": (
-        "복제 저장소마다 없는 백업을 찾습니다. **실패하면** 로그에 나온 저장소의 접속을 확인하고 이 작업을 clear "
-        "하세요. 같은 이름의 다른 백업이 있다고 하면, 누가 그 저장소에 썼는지 알아내고 그것을 옮긴 뒤에 clear 하세요."
+        "복제 저장소마다 없는 백업을 찾습니다. 그 저장소의 보관 기간이 곧 지울 것은 빼고, 최신부터 한 번에 "
+        "20개까지입니다. **실패하면** 로그에 나온 저장소의 접속을 확인하고 이 작업을 clear 하세요."
     ),
     "help.copy_sets": (
         "백업을 하나씩 복사하고 확인한 뒤 매니페스트를 마지막에 씁니다. **실패하면** 다른 백업은 그대로 복사됩니다. "
-        "로그에 나온 손상된 오브젝트나 저장소를 확인하고 이 작업을 clear 하면 이어서 복사합니다."
+        "로그에 나온 손상된 오브젝트나 저장소를 확인하고 이 작업을 clear 하면 이어서 복사합니다. 그대로 두면 다음 "
+        "실행이 다시 복사합니다. 모든 저장소에서 손상된 백업은 하루 뒤입니다. 같은 이름의 다른 백업이 있다고 하면, "
+        "누가 그 저장소에 썼는지 알아내고 그것을 먼저 옮기세요."
     ),
     "help.copy_logs": (
         "복제 저장소에 없는 바이너리 로그를 복사합니다. **실패하면** 로그에 나온 저장소나 손상된 로그를 확인하고 이 "
@@ -558,6 +565,10 @@ KOREAN: dict[str, str] = {
     "retention.title": "{site} 보관 기간 정리 계획: {repository}",
     "retention.counts": "지울 것 {delete}개({size}), 남길 것 {keep}개. 지울 비율 {share}(승인 없이 {maximum}까지).",
     "retention.needs_approval": "승인 없이 지울 수 있는 것보다 많습니다: 사람이 승인해야 합니다.",
+    "retention.nothing_good": (
+        "복구할 수 있는 백업이 하나도 없습니다. 로그와 백업을 지우지 않습니다: 바로 전체 백업을 실행하세요."
+    ),
+    "retention.unread": "{repository}에 접속할 수 없어 그곳에만 적힌 보존 지정은 알 수 없습니다.",
     "retention.delete": "지울 것",
     "retention.keep": "남길 것",
     "retention.column.what": "무엇",
@@ -567,13 +578,14 @@ KOREAN: dict[str, str] = {
     "retention.kind.unfinished": "끝나지 않음",
     "retention.kind.upload": "끊긴 업로드",
     "retention.reason.untrusted": "읽거나 믿을 수 없어 지우지 않음: {detail}",
+    "retention.reason.future": "시계가 틀려 미래 시각({detail})으로 남아 세지도 지우지도 않음",
     "retention.reason.hold": "보존 지정: {detail}",
     "retention.reason.lease": "사용 중: {detail}",
     "retention.reason.locked": "버킷이 {detail}까지 잠금",
     "retention.reason.young": "최소 보관 시간이 지나지 않음",
     "retention.reason.newest": "{detail}의 가장 새 백업",
     "retention.reason.newest_full": "데이터베이스가 있는 가장 새 백업",
-    "retention.reason.days": "최근 {detail}일",
+    "retention.reason.days": "정상 백업이 있는 최근 {detail}일",
     "retention.reason.daily": "일별 {detail}",
     "retention.reason.weekly": "주별 {detail}",
     "retention.reason.monthly": "월별 {detail}",
@@ -933,12 +945,17 @@ ENGLISH: dict[str, str] = {
     ),
     "plan.files.deleted": "Deleted before the backup was made, and not restored: {count}: {names}",
     "log.stage": "{stage} {component}: {parts} parts, {sizes}, {seconds}, {rate}/s",
+    "log.asked_already": (
+        "The run {run} has asked about this repository and is under way: nobody is asked again. The other "
+        "repositories go on."
+    ),
     "log.dry_run": "This run was to plan only: it ends here.",
     "log.nothing_overwritten": "The restore overwrites nothing: there is no need of a safety backup.",
     "log.no_target": "No point in time was asked for: there is no binary log to apply.",
     "log.no_rebuild": "There is no server to rebuild or to put back.",
     "log.no_copy": "No table is to be copied into another schema.",
     "log.no_files": "There are no files to restore.",
+    "restore.kept_aside": "Kept aside: {paths}. To remove it: spoqplus-backup restore --drop {run}",
     "log.not_put_back": "What was moved aside stays where it is.",
     "log.found": "This run was to find transactions only: it ends here.",
     "log.approved": "Approved by {user} at {time}.",
@@ -1103,14 +1120,15 @@ ENGLISH: dict[str, str] = {
         "Copies published backups and binary logs from repository to replica and checks them; the server is not asked."
     ),
     "help.list_sets": (
-        "Finds the sets that each replica lacks. **When it fails** check the connection of the repository that its log "
-        "names and clear this task. If a replica holds another set under a name, find out who wrote there and move it "
-        "away first."
+        "Finds the sets that each replica lacks, except what its own retention would soon delete: newest first, twenty "
+        "a run. **When it fails** check the connection of the repository that its log names and clear this task."
     ),
     "help.copy_sets": (
         "Copies one set after the other, looks at each object, and writes the manifest last. **When it fails** the "
         "other sets were copied all the same. Look at the damaged object or the repository that its log names and "
-        "clear this task: it goes on where it was."
+        "clear this task: it goes on where it was. Left alone, the next run tries again, a set that is damaged in "
+        "every repository after a day. If a replica holds another set under a name, find out who wrote there and move "
+        "it away first."
     ),
     "help.copy_logs": (
         "Copies the binary logs that a replica lacks. **When it fails** look at the repository or the damaged log that "
@@ -1169,6 +1187,8 @@ ENGLISH: dict[str, str] = {
     "retention.title": "{site} retention of {repository}",
     "retention.counts": "{delete} to delete ({size}), {keep} to keep. That is {share} ({maximum} without approval).",
     "retention.needs_approval": "More than may be deleted without approval: a person has to agree.",
+    "retention.nothing_good": ("No backup here could be restored, so no log and no set goes: make a full backup now."),
+    "retention.unread": "{repository} can't be reached: holds that only it has are not known.",
     "retention.delete": "To delete",
     "retention.keep": "To keep",
     "retention.column.what": "What",
@@ -1178,13 +1198,14 @@ ENGLISH: dict[str, str] = {
     "retention.kind.unfinished": "unfinished",
     "retention.kind.upload": "broken upload",
     "retention.reason.untrusted": "can't be read or trusted, so it is never deleted: {detail}",
+    "retention.reason.future": "a wrong clock dated it {detail}: it counts for nothing and stays",
     "retention.reason.hold": "held: {detail}",
     "retention.reason.lease": "in use: {detail}",
     "retention.reason.locked": "locked by the bucket until {detail}",
     "retention.reason.young": "younger than the minimum age",
     "retention.reason.newest": "newest of {detail}",
     "retention.reason.newest_full": "newest with a database",
-    "retention.reason.days": "last {detail} days",
+    "retention.reason.days": "last {detail} days with a good backup",
     "retention.reason.daily": "daily {detail}",
     "retention.reason.weekly": "weekly {detail}",
     "retention.reason.monthly": "monthly {detail}",
@@ -1295,6 +1316,22 @@ NOTICES: dict[str, str] = {
     "faces.skipped": "파일이 아니라 소켓, 파이프, 장치인 {count}개를 뺐습니다(얼굴 이미지).",
     "plan.version": "백업의 버전은 {backup}이고 대상 서버는 {target}입니다.",
     "plan.left": "백업에 없는 것은 그대로 남습니다: {names}.",
+    "plan.links_left_out": "{name}의 링크 {count}개는 {root} 밖을 가리켜 복원하지 않습니다: {links}.",
+    "plan.another_place": "{name}은(는) 지금 설정과 다른 위치에서 백업했습니다: {places}.",
+    "plan.files_space": (
+        "{name}에는 {size}가 필요한데 {place}에는 {free}만 남아 있습니다. 바뀌는 파일은 검증이 끝날 때까지 보관합니다: "
+        "공간을 만들거나 다른 위치로 복원하세요."
+    ),
+    "plan.not_root": "작업자가 root가 아닙니다: {name}의 파일은 원래 소유자와 관계없이 작업자의 것이 됩니다.",
+    "plan.setuid": (
+        "{name}의 파일 {count}개는 소유자나 그룹의 권한으로 실행되는 모드(setuid, setgid) 그대로 복원됩니다: {names}."
+    ),
+    "plan.left_aside": ("{paths}은(는) 복원 {run}이(가) 남긴 것입니다. 지우려면: spoqplus-backup restore --drop {run}"),
+    "plan.left_unfinished": (
+        "복원 {run}은(는) 파일을 바꾼 뒤 검증하지 못하고 끝났습니다: 원래 있던 것은 {paths}에 있습니다. 실패한 작업을 "
+        "clear 하거나 되돌리세요: spoqplus-backup restore --put-back {run}"
+    ),
+    "plan.left_unknown": "{paths}은(는) 이 서버에 계획이 없는 복원이 남긴 것입니다: 내용을 확인한 뒤 지우세요.",
     "plan.not_logged": (
         "불러오는 내용은 바이너리 로그에 쓰지 않습니다(restore.binary_log): 복제 서버에는 반영되지 않고, 로그로는 이 "
         "복원 뒤의 시점으로 갈 수 없습니다. 끝나면 전체 백업이 만들어지는지 확인하세요."

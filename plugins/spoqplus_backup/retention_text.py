@@ -11,7 +11,8 @@ from spoqplus_backup.core.retention.deleting import RetentionReport
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.messages import text
 
-MOST_ROWS = 60  # in the UI; the log has all
+MOST_ROWS = 60  # in the UI and in XCom; the log has all
+MOST_CHARACTERS = 300  # of a reason there
 
 
 def plan_markdown(settings: Settings, repository: str, plan: RepositoryPlan, most_rows: int | None = None) -> str:
@@ -35,6 +36,9 @@ def plan_markdown(settings: Settings, repository: str, plan: RepositoryPlan, mos
         maximum=f"{plan.maximum_share:.0%}",
     )
     parts = [f"### {text(language, 'retention.title', site=settings.site, repository=repository)}", counts]
+    if plan.nothing_good:
+        parts.append(f"**{text(language, 'retention.nothing_good')}**")
+    parts += [f"**{text(language, 'retention.unread', repository=name)}**" for name in plan.unread]
     if plan.needs_approval:
         parts.append(f"**{text(language, 'retention.needs_approval')}**")
     for keep in (False, True):
@@ -83,15 +87,18 @@ def _reason(settings: Settings, item: Decision) -> str:
 
 
 def _cell(value: str) -> str:
+    value = value if len(value) <= MOST_CHARACTERS else value[: MOST_CHARACTERS - 1] + "…"
     return value.replace("|", "\\|").replace("\n", " ")
 
 
 def problems(settings: Settings, plan: RepositoryPlan) -> list[str]:
-    """What a person should look at: what can't be trusted, what is damaged."""
-    return [
+    """What a person should look at: what can't be trusted, what is damaged, what a wrong clock made."""
+    found = [text(settings.language, "retention.nothing_good")] if plan.nothing_good else []
+    found += [text(settings.language, "retention.unread", repository=name) for name in plan.unread]
+    return found + [
         f"{item.name}: {_reason(settings, item)}"
         for item in plan.decisions
-        if item.keep and item.reason in ("untrusted", "damaged")
+        if item.keep and item.reason in ("untrusted", "damaged", "future")
     ]
 
 
@@ -106,9 +113,9 @@ def report_line(settings: Settings, report: RetentionReport) -> str:
         settings.language,
         "retention.report",
         repository=report.repository,
-        sets=len(report.sets),
+        sets=report.count("sets"),
         logs=f"{report.logs:,}",
-        unfinished=len(report.unfinished),
+        unfinished=report.count("unfinished"),
         uploads=report.uploads,
         faces=f"{report.faces:,}",
         size=human_bytes(report.bytes),
@@ -122,4 +129,6 @@ def report_markdown(settings: Settings, reports: Iterable[RetentionReport]) -> s
         lines.append(f"- {report_line(settings, report)}")
         lines += [f"  - `{name}`" for name in (*report.sets, *report.unfinished)]
         lines += [f"  - ⚠️ {words}" for words in (*report.refused, *report.spared)]
+        if left := sum(report.left_out.values()):
+            lines.append(f"  - {text(settings.language, 'slack.more', count=left)}")
     return "\n".join(lines)

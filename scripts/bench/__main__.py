@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import cache, cutting, orchestration, replay, report
+from bench import cache, catalogue, cutting, files, orchestration, replay, report
 from bench.contest import (
     BACKUP_PEERS,
     BUCKET_OF,
@@ -26,7 +26,7 @@ from bench.contest import (
 from bench.measure import BenchError
 from bench.world import PROJECT, World, make_world, say
 
-CASES = ("backup", "restore", "memory", "cutter", "orchestration", "replay")
+CASES = ("backup", "restore", "memory", "cutter", "orchestration", "replay", "files", "catalogue")
 CONTESTS = {"backup": (backup_case, BACKUP_PEERS), "restore": (restore_case, RESTORE_PEERS)}
 ORCHESTRATION_RUNS = 3
 MEMORY_SHARE = 4
@@ -58,7 +58,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=os.environ.get("BENCH_RUNS", "1"), help="BENCH_RUNS")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES, help="only these (default: all)")
     parser.add_argument(
-        "--reuse-peers", action="store_true", help="take the peers' numbers of an earlier run: to tune ours"
+        "--reuse-peers",
+        action="store_true",
+        help="take the peers' numbers of an earlier backup or restore: to tune ours",
     )
     parser.add_argument("--folder", type=Path, default=build / "bench", help="for data, servers and logs")
     parser.add_argument("--json", type=Path, default=build / "bench.json", help="the results for programs")
@@ -67,9 +69,11 @@ def _options() -> argparse.Namespace:
 
 def _case(world: World, case: str, options: argparse.Namespace) -> Sequence[report.Row]:
     if case in CONTESTS:
-        results = _contest(world, case, options)
-        print(f"\n{report.contest_table(case, world.megabytes, results)}\n\n{report.steps(results)}\n", flush=True)
-        return list(report.contest_rows(case, results))
+        return _told(world, case, _contest(world, case, options))
+    if case == "files":
+        return [row for name, found in files.cases(world, options.runs).items() for row in _told(world, name, found)]
+    if case == "catalogue":
+        return list(catalogue.rows(world, options.runs))
     if case == "replay":
         rows = list(replay.rows(world, options.runs))
         print(f"\n{replay.table(world, rows)}\n", flush=True)
@@ -81,6 +85,11 @@ def _case(world: World, case: str, options: argparse.Namespace) -> Sequence[repo
         return [report.against_target("cutter", f"{form}_mb_per_second", speed) for form, speed in found.items()]
     seconds = orchestration.seconds_per_stage(world, ORCHESTRATION_RUNS)
     return [report.against_target("orchestration", "seconds_per_stage", seconds)]
+
+
+def _told(world: World, case: str, results: Results) -> Sequence[report.Row]:
+    print(f"\n{report.contest_table(case, world.megabytes, results)}\n\n{report.steps(results)}\n", flush=True)
+    return list(report.contest_rows(case, results))
 
 
 def _contest(world: World, case: str, options: argparse.Namespace) -> Results:

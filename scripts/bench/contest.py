@@ -18,6 +18,8 @@ SCRIPT = "script"
 PIPE = "pipe"
 MYDUMPER = "mydumper"
 MYLOADER = "myloader"
+TAR = "tar"
+RESTIC = "restic"
 
 PEERS = Path(__file__).parent / "peers"
 BACKUP_PEERS = (SCRIPT, PIPE, MYDUMPER)
@@ -53,13 +55,16 @@ def backup_case(world: World, megabytes: int, contestants: Sequence[str], runs: 
             (world.store / f"{name}-{megabytes}-{number}").mkdir(parents=True)
     with source_server(world, megabytes) as source, store_server(world) as store:
         _warm(world, source, store)
-        for number, name in _turns(contestants, runs):
+        for number, name in turns(contestants, runs):
             bucket = world.store / f"{name}-{megabytes}-{number}"
             world.clean()
             say(f"backup by {name}, {megabytes} MB, run {number} of {runs}")
-            results[name].runs.append(_run(world, "backup", name, source, None, store, bucket.name, results[name]))
+            if name == OURS:
+                env = world.our_env(source, None, store, bucket.name)
+            else:
+                env = world.peer_env(source, store, bucket.name)
+            run_one(world, "backup", name, env, source.pid, store.pid, results[name])
             results[name].stored_bytes.append(disk_bytes(bucket))
-            _tell(results[name])
     return results
 
 
@@ -69,14 +74,18 @@ def restore_case(world: World, megabytes: int, contestants: Sequence[str], runs:
     with source_server(world, megabytes) as source:
         expected = content(source)
     with store_server(world) as store:
-        for number, name in _turns(contestants, runs):
+        for number, name in turns(contestants, runs):
             bucket = _buckets(world, megabytes, BUCKET_OF.get(name, name))[-1].name
             with empty_server(world, megabytes) as target:
                 world.clean()
                 say(f"restore by {name}, {megabytes} MB, run {number} of {runs}")
-                results[name].runs.append(_run(world, "restore", name, None, target, store, bucket, results[name]))
+                env = (
+                    world.our_env(None, target, store, bucket)
+                    if name == OURS
+                    else world.peer_env(target, store, bucket)
+                )
+                run_one(world, "restore", name, env, target.pid, store.pid, results[name])
                 _compare(name, expected, content(target))
-                _tell(results[name])
     return results
 
 
@@ -90,7 +99,7 @@ def _buckets(world: World, megabytes: int, name: str) -> list[Path]:
     return sorted(world.store.glob(f"{name}-{megabytes}-*"))
 
 
-def _turns(contestants: Sequence[str], runs: int) -> Sequence[tuple[int, str]]:
+def turns(contestants: Sequence[str], runs: int) -> Sequence[tuple[int, str]]:
     """Who is next: every other round goes backwards, so that nobody always runs after the same one."""
     return [
         (number, name)
@@ -99,31 +108,40 @@ def _turns(contestants: Sequence[str], runs: int) -> Sequence[tuple[int, str]]:
     ]
 
 
-def _run(
+def run_one(
     world: World,
     case: str,
     name: str,
-    source: SandboxServer | None,
-    target: SandboxServer | None,
-    store: Store,
-    bucket: str,
+    env: Mapping[str, str],
+    database_pid: int | None,
+    store_pid: int,
     result: Result,
-) -> Usage:
-    database = source or target
-    if database is None:
-        raise AssertionError("a case has a server")
+    script: str | None = None,
+) -> None:
+    """Run a contestant once, add to its result what that cost, and tell whoever waits.
+
+    Args:
+        world: where everything is.
+        case: what is to be done.
+        name: who does it.
+        env: all of its environment.
+        database_pid: of the server that is dumped or restored to, if any.
+        store_pid: of the S3 server.
+        result: all of its runs.
+        script: the peers' for this case, where it is not named as the case is.
+
+    Raises:
+        BenchError: it failed.
+    """
     log = world.folder / f"{case}-{name}.log"
     times = world.folder / f"{case}-{name}.json"
-    if name == OURS:
-        argv = [sys.executable, "-m", "bench.ours", case, str(times)]
-        env = world.our_env(source, target, store, bucket)
-    else:
-        argv = [str(PEERS / f"{name}_{case}.sh")]
-        env = world.peer_env(database, store, bucket)
-    usage = measure(argv, env=env, log=log, staging=world.staging, database_pid=database.pid, store_pid=store.pid)
+    ours = [sys.executable, "-m", "bench.ours", case, str(times)]
+    argv = ours if name == OURS else [str(PEERS / f"{name}_{script or case}.sh")]
+    usage = measure(argv, env=env, log=log, staging=world.staging, database_pid=database_pid, store_pid=store_pid)
+    result.runs.append(usage)
     if name == OURS:
         result.steps.append(json.loads(times.read_text()))
-    return usage
+    _tell(result)
 
 
 def _tell(result: Result) -> None:

@@ -39,7 +39,7 @@ class Usage:
 
 
 def measure(
-    argv: Sequence[str], *, env: Mapping[str, str], log: Path, staging: Path, database_pid: int, store_pid: int
+    argv: Sequence[str], *, env: Mapping[str, str], log: Path, staging: Path, database_pid: int | None, store_pid: int
 ) -> Usage:
     """Run a program to its end.
 
@@ -48,7 +48,7 @@ def measure(
         env: all of its environment.
         log: gets what it prints.
         staging: whose size is watched.
-        database_pid: the database server's process, whose processor time is read.
+        database_pid: the database server's process, whose processor time is read; None when none has a part in it.
         store_pid: the object store's.
 
     Raises:
@@ -83,8 +83,10 @@ def measure(
     )
 
 
-def cpu_seconds(pid: int) -> float:
-    """The processor time that a process has used so far, in user and kernel mode."""
+def cpu_seconds(pid: int | None) -> float:
+    """The processor time that a process has used so far, in user and kernel mode; none of no process."""
+    if pid is None:
+        return 0.0
     fields = _stat(pid)
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -128,11 +130,13 @@ class _Sampler(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
+        while True:  # one look at least, also at what ends at once
             resident = list(self._resident())
             self.memory_bytes = max(self.memory_bytes, sum(resident))
             self.largest_process_bytes = max(self.largest_process_bytes, *resident, 0)
             self.staging_bytes = max(self.staging_bytes, disk_bytes(self._staging))
+            if self._ended.wait(SAMPLE_SECONDS):
+                return
 
     def stop(self) -> None:
         """End the sampling."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.contest import MYLOADER, OURS, PIPE, SCRIPT, Results
+from bench.contest import MYLOADER, OURS, PIPE, SCRIPT, TAR, Results
 from bench.world import PROJECT, World
 
 MIB = 1 << 20
@@ -49,7 +49,7 @@ METRICS = (
     Metric("staging_mib", "peak of the staging disk, MiB", "staging_bytes", MIB),
     Metric("stored_mib", "stored, MiB", "stored_bytes", MIB),
 )
-STORED = METRICS[-1]
+DATABASE, STORED = METRICS[2], METRICS[-1]
 
 # What the ratio (of a program's) or our own number (of `target`) has to be: at most, or at least
 AT_MOST: Mapping[tuple[str, str, str], float] = {
@@ -60,6 +60,13 @@ AT_MOST: Mapping[tuple[str, str, str], float] = {
     ("memory", TARGET, "backup_mib"): 300.0,
     ("memory", TARGET, "restore_mib"): 300.0,
     ("orchestration", TARGET, "seconds_per_stage"): 1.5,
+    ("files-backup", TAR, "wall_seconds"): 1.0,
+    ("files-next-day", TAR, "wall_seconds"): 1.0,
+    ("files-restore", TAR, "wall_seconds"): 1.0,
+    ("catalogue", TARGET, "first_list_seconds"): 5.0,
+    ("catalogue", TARGET, "list_seconds"): 5.0,
+    ("catalogue", TARGET, "list_mib"): 150.0,
+    ("catalogue", TARGET, "more_mib_than_a_tenth"): 8.0,
     ("replay", PLAIN_PIPE, "mariadb_applier_seconds"): 0.35,
     ("replay", PLAIN_PIPE, "mysql_applier_seconds"): 0.35,
 }
@@ -153,6 +160,8 @@ def machine(world: World) -> str:
         "aws": [str(world.aws), "--version"],
         "rclone": [rclone, "version"],
         "mydumper": ["mydumper", "--version"],
+        "tar": ["tar", "--version"],
+        "restic": ["restic", "version"],
     }
     cores = len(os.sched_getaffinity(0))
     lines = [f"{cores} cores ({cpu.partition(':')[2].strip()}), {memory:.0f} GiB of memory, {platform.platform()}"]
@@ -163,8 +172,11 @@ def machine(world: World) -> str:
 
 
 def _metrics(results: Results) -> Sequence[Metric]:
+    """Those that some contestant has a number of."""
     stored = all(result.stored_bytes for result in results.values())
-    return METRICS if stored else [metric for metric in METRICS if metric is not STORED]
+    database = any(result.median(DATABASE.field) for result in results.values())
+    left_out = [*([] if stored else [STORED]), *([] if database else [DATABASE])]
+    return [metric for metric in METRICS if metric not in left_out]
 
 
 def _cell(number: float, ours: float | None) -> str:

@@ -29,6 +29,7 @@ from spoqplus_backup.core.mysql.sandbox import SandboxServer, ServerPrograms, st
 PROJECT = Path(__file__).resolve().parents[2]
 STORE_START_SECONDS = 30.0
 AWSCLI = "awscli==1.46.3"
+UPLOADS = "uploads"
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,33 @@ class Store:
 
 @dataclass(frozen=True)
 class World:
-    """Where everything is."""
+    """Where everything is.
+
+    Attributes:
+        folder: what all of it lies below.
+        megabytes: the size of the data (10^6 bytes).
+        keys: of all contestants.
+        aws: the program aws.
+        staging: the folder in which a contestant may leave files while it works.
+        uploads: the folder of files that is backed up, if any.
+    """
 
     folder: Path
     megabytes: int
     keys: Keys
     aws: Path
-
-    @property
-    def staging(self) -> Path:
-        """The folder in which a contestant may leave files while it works."""
-        return self.folder / "staging"
+    staging: Path
+    uploads: Path | None = None
 
     @property
     def store(self) -> Path:
         """The folder of the S3 server: a bucket is a folder in it, an object a file."""
         return self.folder / "store"
+
+    @property
+    def restored(self) -> Path:
+        """The folder below which files are restored."""
+        return self.folder / "restored"
 
     def clean(self) -> None:
         """Empty the staging folder and let the disk come to rest."""
@@ -77,10 +89,10 @@ class World:
         self.staging.mkdir(parents=True)
         os.sync()
 
-    def peer_env(self, database: SandboxServer, store: Store, bucket: str) -> dict[str, str]:
+    def peer_env(self, database: SandboxServer | None, store: Store, bucket: str) -> dict[str, str]:
         """The environment of a peer's script."""
         login = self.folder / "login.cnf"
-        login.write_text(f"[client]\nuser=root\nsocket={database.socket}\n")
+        login.write_text(f"[client]\nuser=root\nsocket={database.socket if database else ''}\n")
         programs = [str(self.aws.parent), str(PROJECT / ".venv" / "bin"), os.environ["PATH"]]
         return {
             "PATH": os.pathsep.join(programs),
@@ -88,6 +100,8 @@ class World:
             "LOGIN": str(login),
             "STAGING": str(self.staging),
             "BUCKET": bucket,
+            "UPLOADS": str(self.uploads or ""),
+            "RESTORED": str(self.restored),
             "RECIPIENT": self.keys.recipient,
             "IDENTITY": str(self.keys.identity),
             "BACKUP_PASSWORD": self.keys.password,
@@ -129,9 +143,10 @@ class World:
     def _settings(self, bucket: str) -> dict[str, Any]:
         return {
             "site": "bench",
+            "language": "en",
             "database": {"connection": "bench_source"},
             "components": [],  # the peers dump every row once
-            "files": [],
+            "files": [{"name": UPLOADS, "paths": [str(self.uploads)]}] if self.uploads else [],
             "faces": None,
             "mirror": None,
             "environment": None,
@@ -143,7 +158,11 @@ class World:
                 "public_key_files": [str(self.keys.signing_public)],
             },
             "slack": {"connection": None},
-            "restore": {"test_connection": "bench_target"},
+            "restore": {
+                "test_connection": "bench_target",
+                "files_root": str(self.restored),
+                "ownership": {UPLOADS: None},  # as they were archived: the peers do no more
+            },
         }
 
 
@@ -157,7 +176,8 @@ def make_world(folder: Path, megabytes: int) -> World:
     if not (folder / "keys" / "complete").exists():
         shutil.rmtree(folder / "store", ignore_errors=True)  # nothing in there could be opened with new keys
         _make_keys(folder / "keys")
-    return World(folder=folder, megabytes=megabytes, keys=_keys(folder / "keys"), aws=_awscli(folder / "awscli"))
+    aws = _awscli(PROJECT / "build" / "awscli")
+    return World(folder=folder, megabytes=megabytes, keys=_keys(folder / "keys"), aws=aws, staging=folder / "staging")
 
 
 def _make_keys(folder: Path) -> None:
@@ -182,13 +202,13 @@ def _keys(folder: Path) -> Keys:
 
 
 def _awscli(folder: Path) -> Path:
-    program = folder / "bin" / "aws"
-    if not (folder / ".complete").exists():
+    program, done = folder / "bin" / "aws", folder / ".complete"
+    if not done.exists() or done.read_text() != AWSCLI:
         say(f"installing {AWSCLI} into {folder}")
         uv, python = PROJECT / ".venv" / "bin" / "uv", PROJECT / ".venv" / "bin" / "python"
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", python, folder], check=True)
         subprocess.run([uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", AWSCLI], check=True)
-        (folder / ".complete").touch()
+        done.write_text(AWSCLI)
     return program
 
 
@@ -246,9 +266,10 @@ def _server(folder: Path, megabytes: int) -> SandboxServer:
 
 
 @contextlib.contextmanager
-def store_server(world: World) -> Iterator[Store]:
-    """`rclone serve s3` on a free port, for one case; the buckets stay for the next."""
-    world.store.mkdir(exist_ok=True)
+def store_server(world: World, root: Path | None = None) -> Iterator[Store]:
+    """`rclone serve s3` of a folder (None: `world.store`) on a free port, for one case; buckets stay for the next."""
+    root = root or world.store
+    root.mkdir(exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -258,7 +279,7 @@ def store_server(world: World) -> Iterator[Store]:
     rclone = PROJECT / ".venv" / "bin" / "rclone"
     with (world.folder / "store.log").open("wb") as log:
         process = subprocess.Popen(
-            [rclone, "serve", "s3", "--addr", address, str(world.store)], env=env, stdout=log, stderr=log
+            [rclone, "serve", "s3", "--addr", address, str(root)], env=env, stdout=log, stderr=log
         )
     try:
         url = f"http://{address}"

@@ -43,7 +43,8 @@ def test_a_dag_is_of_its_site(read_dags: ReadDags) -> None:
 
 def test_a_dag_runs_once_at_a_time_and_never_catches_up(read_dags: ReadDags) -> None:
     for dag in every_dag(read_dags(TEXT)):
-        assert dag.max_active_runs == 1, dag.dag_id
+        if dag.dag_id != "spoqplus_retention":  # one that waits for a person holds up no other repository
+            assert dag.max_active_runs == 1, dag.dag_id
         assert dag.catchup is False, dag.dag_id
 
 

@@ -39,6 +39,10 @@ def test_a_repository_that_fails_holds_up_no_other(dag: DAG) -> None:
     }
 
 
+def test_runs_that_wait_for_a_person_about_every_repository_hold_up_no_other(dag: DAG) -> None:
+    assert dag.max_active_runs == 3
+
+
 def test_each_step_knows_its_repository_and_the_others_of_it(dag: DAG) -> None:
     for name in ("local", "s3"):
         for step in ("plan", "delete"):

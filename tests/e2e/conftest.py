@@ -19,6 +19,7 @@ from spoqplus_backup.core.crypto import generate_signing_key
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.settings import load_settings
 from support import servers
+from support.club import Club, club_in
 from support.dump_gate import DumpGate
 from support.keys import age_pair
 from support.service import Service, make_service
@@ -28,9 +29,11 @@ from support.world import (
     BUCKET,
     DAILY,
     DATABASE_PASSWORD,
+    DR_BUCKET,
     RESTORE,
     S3_SECRET,
     World,
+    bucket_connection,
     database_connection,
     with_login,
 )
@@ -93,16 +96,10 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="package")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a site with face images, uploads that are mirrored, and configuration that goes to git."""
-    folder = tmp_path_factory.mktemp("gallery")
-    for name in ("faces", "uploads", "Config"):
-        (folder / name).mkdir()
-        for number in range(20):
-            (folder / name / f"{number}").write_text(f"{name} {number}")
-    (folder / ".env").write_text(f"DB_PASSWORD={DATABASE_PASSWORD}\n")
-    subprocess.run(["git", "init", "--quiet", "--bare", folder / "remote.git"], check=True)
-    return folder
+def club(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Club]:
+    """What a site has that backs up everything there is."""
+    with club_in(tmp_path_factory.mktemp("club")) as made:
+        yield made
 
 
 @pytest.fixture(scope="package")
@@ -113,7 +110,7 @@ def world(
     slack: SlackSink,
     s3_endpoint: str,
     configuration: Callable[..., Path],
-    gallery: Path,
+    club: Club,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
     for server in (mariadb_server, mariadb_target):
@@ -151,15 +148,7 @@ def world(
         restore={"test_connection": "lost_mysql", "rebuild": {"test": rebuilt | {"memory_mib": 64}}},
         repositories=[{"name": "local", "root": f"file://{repository}/lost"}],
     )
-    configuration(
-        "gallery",
-        components=[],
-        faces={"directory": str(gallery / "faces")},
-        environment={"files": [str(gallery / ".env")]},
-        mirror={"source": str(gallery / "uploads"), "target": str(gallery / "mirror")},
-        config_git={"remote": str(gallery / "remote.git"), "paths": [str(gallery / "Config")]},
-        repositories=[{"name": "local", "root": f"file://{gallery}/repository"}],
-    )
+    configuration("club", **club.configuration())
     connections = {
         "AIRFLOW_CONN_LOST_MYSQL": json.dumps(
             {
@@ -172,14 +161,8 @@ def world(
         "AIRFLOW_CONN_SPOQPLUS_MYSQL": database_connection(mariadb_server),
         "AIRFLOW_CONN_SPOQPLUS_TEST_MYSQL": database_connection(mariadb_target),
         "AIRFLOW_CONN_SPOQPLUS_SLACK": slack.connection,
-        "AIRFLOW_CONN_SPOQPLUS_AWS": json.dumps(
-            {
-                "conn_type": "aws",
-                "login": "access-key",
-                "password": S3_SECRET,
-                "extra": {"endpoint_url": s3_endpoint, "region_name": "ap-northeast-2"},
-            }
-        ),
+        "AIRFLOW_CONN_SPOQPLUS_AWS": bucket_connection(s3_endpoint, "ap-northeast-2"),
+        "AIRFLOW_CONN_SPOQPLUS_AWS_DR": bucket_connection(s3_endpoint, "ap-northeast-1"),
     }
     s3 = boto3.client(
         "s3",
@@ -188,7 +171,8 @@ def world(
         aws_access_key_id="access-key",
         aws_secret_access_key=S3_SECRET,
     )
-    s3.create_bucket(Bucket=BUCKET)
+    for bucket in (BUCKET, DR_BUCKET):
+        s3.create_bucket(Bucket=bucket)
     airflow = AirflowInstance(
         tmp_path_factory.mktemp("airflow"),
         {
@@ -199,6 +183,6 @@ def world(
         },
     )
     with airflow:
-        for dag_id in (DAILY, RESTORE, "careless_restore", "lost_restore", "gallery_daily_backup"):
+        for dag_id in (DAILY, RESTORE, "careless_restore", "lost_restore", "club_daily_backup"):
             airflow.wait_for_dag(dag_id)
         yield World(airflow, load_settings(main), mariadb_server, mariadb_target, slack, s3, gate, connections)

@@ -44,7 +44,7 @@ def test_the_demo_proves_everything_and_leaves_nothing_behind(tmp_path: Path) ->
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     summary = demo.stdout.partition(TEXTS["ko"]["summary.proofs"])[2]
-    assert len(re.findall("✔", summary)) == 9
+    assert len(re.findall("✔", summary)) == 10
     assert "✘" not in demo.stdout
     assert "spoqplus 복원 완료" in demo.stdout
     assert processes_of(folder) == []

@@ -1,8 +1,11 @@
 """Retention in a real Airflow: a little goes by itself, much waits for a person, a dry run deletes nothing."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from spoqplus_backup.core.connections import EnvironmentConnections
+from spoqplus_backup.core.repository.base import Repository
 from support.history import DAY, Past
 from support.keys import SigningPair
 from support.world import World
@@ -30,6 +33,22 @@ def past(world: World, monkeypatch: pytest.MonkeyPatch) -> Past:
     return Past(world.settings, EnvironmentConnections(), keys, world.settings.source.parent)
 
 
+@pytest.fixture
+def week(past: Past) -> Iterator[None]:
+    """A good backup of each of the last seven days on the disk: what is older is past its time."""
+    local = past.repository("local")
+    names = [past.publish(local, "daily", DAY * days) for days in range(1, 8)]
+    yield
+    for name in names:
+        remove(local, name)
+
+
+def remove(repository: Repository, name: str) -> None:
+    for key in list(repository.list(f"{name}/")):
+        repository.delete(key)
+
+
+@pytest.mark.usefixtures("week")
 def test_a_little_goes_by_itself_and_much_when_a_person_approved(world: World, past: Past, newest: str) -> None:
     local, bucket = past.repository("local"), past.repository("s3")
     abandoned = past.unfinished(bucket, "daily", DAY * 5)
@@ -51,10 +70,18 @@ def test_a_little_goes_by_itself_and_much_when_a_person_approved(world: World, p
     assert f"| `{old[0]}` |" in world.airflow.log(RETENTION, run, "local.plan")
     assert local.stat(f"{old[0]}/manifest.json") is not None
 
+    left = past.unfinished(bucket, "weekly", DAY * 5)
+    later = world.airflow.trigger(RETENTION)
+    assert world.airflow.wait(RETENTION, later) == "success", "a run that waits holds up no other"
+    states = world.airflow.task_states(RETENTION, later)
+    assert [states[f"local.{step}"] for step in ("approve", "delete")] == ["skipped"] * 2
+    assert f"{RETENTION}/{run}" in world.airflow.log(RETENTION, later, "local.plan")
+    assert list(bucket.list(f"{left}/")) == []
+
     world.airflow.answer(RETENTION, run, "local.approve", "Approve")
     assert world.airflow.wait(RETENTION, run) == "success", world.airflow.task_states(RETENTION, run)
 
-    assert sorted(world.airflow.xcom(RETENTION, run, "local.delete")["sets"]) == sorted(old)
+    assert set(old) <= set(world.airflow.xcom(RETENTION, run, "local.delete")["sets"])
     assert world.airflow.task_states(RETENTION, run)["s3.approve"] == "skipped"
     assert [key for name in old for key in local.list(f"{name}/")] == []
     assert "보관 기간 정리 완료" in world.told()
@@ -63,7 +90,7 @@ def test_a_little_goes_by_itself_and_much_when_a_person_approved(world: World, p
         assert world.manifest(repository, newest)
 
 
-@pytest.mark.usefixtures("newest")
+@pytest.mark.usefixtures("newest", "week")
 def test_what_a_person_rejects_stays_and_the_run_is_red(world: World, past: Past) -> None:
     local = past.repository("local")
     old = [past.publish(local, "daily", DAY * days) for days in range(20, 60)]
@@ -80,5 +107,4 @@ def test_what_a_person_rejects_stays_and_the_run_is_red(world: World, past: Past
     assert all(local.stat(f"{name}/manifest.json") is not None for name in old)
     assert "보관 기간 정리 실패" in world.told()
     for name in old:
-        for key in list(local.list(f"{name}/")):
-            local.delete(key)
+        remove(local, name)

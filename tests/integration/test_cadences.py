@@ -16,7 +16,8 @@ from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentEr
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.windows import Window, fulls, windows
-from spoqplus_backup.core.replication import copy_logs, copy_sets, plan_copies
+from spoqplus_backup.core.replication import copy_logs, copy_sets
+from spoqplus_backup.core.replication_plan import plan_copies
 from spoqplus_backup.core.repository.binlogs import BinlogCatalog
 from spoqplus_backup.core.repository.catalog import Catalog, SetRef
 from spoqplus_backup.core.repository.opener import open_repository

@@ -1,25 +1,29 @@
 """Each role's policy in include/aws/ holds exactly what the code asks of S3 in that role."""
 
+import contextlib
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import xform_name
 
 from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.repository import holds, leases
 from spoqplus_backup.core.repository import s3 as s3_module
+from spoqplus_backup.core.repository.base import Keeping
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.s3 import S3Repository
 from spoqplus_backup.core.retention.deleting import carry_out
 from spoqplus_backup.core.retention.planning import plan_repository
 from support import s3
 from support.connections import FixedConnections
-from support.history import DAY, Past, make_past
-from support.iam import POLICIES, TOLD_BY_HEAD, Role
+from support.history import DAY, Past, make_past, now
+from support.iam import POLICIES, Role
 
 pytestmark = pytest.mark.integration
 
@@ -51,17 +55,17 @@ class RoleConnections(FixedConnections):
         return self.role.client(self.record(connection_id))
 
 
-MakePast = Callable[[], Past]
+MakePast = Callable[..., Past]
 
 
 @pytest.fixture
 def new_past(tmp_path: Path, endpoint: str) -> MakePast:
     """Makes a site whose repository is a bucket of its own, as the policies have it: without a prefix."""
 
-    def make() -> Past:
+    def make(*, locks: bool = False) -> Past:
         number = next(NUMBERS)
         bucket = f"{s3.BUCKET}-{number}"
-        s3.make_bucket(endpoint, bucket)
+        s3.s3_client(s3.record(endpoint)).create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=locks)
         repositories = [
             {"name": "s3", "root": f"s3://{bucket}", "connection": "spoqplus_aws", "keep": {"daily": 1}},
         ]
@@ -80,8 +84,8 @@ def bucket_of(past: Past) -> str:
     return past.settings.repositories[0].root.removeprefix("s3://")
 
 
-def as_role(past: Past, role: Role, endpoint: str) -> S3Repository:
-    return S3Repository("s3", lambda: role.client(s3.record(endpoint)), bucket_of(past))
+def as_role(past: Past, role: Role, endpoint: str, keeping: Keeping | None = None) -> S3Repository:
+    return S3Repository("s3", lambda: role.client(s3.record(endpoint)), bucket_of(past), keeping=keeping)
 
 
 def write(past: Past, role: Role, endpoint: str) -> None:
@@ -106,6 +110,24 @@ def write(past: Past, role: Role, endpoint: str) -> None:
         assert [lease.purpose for lease in leases.leases_of(repository, name)] == ["copy"]
     assert leases.all_leases(repository) == []
     assert not any(key.startswith(".probe/") for key in repository.list())
+
+
+def write_locked(past: Past, role: Role, endpoint: str) -> None:
+    """What a monthly backup asks for where the bucket has object lock; one object was stored before it had."""
+    name = "monthly/20250101_050000"
+    sources = {}
+    for number, size in ((1, 100), (2, 12 * MIB)):
+        source = past.folder / f"part{number}"
+        source.write_bytes(bytes(size))
+        sources[f"{name}/database/{number:06d}.sql.zst.age"] = (source, hashlib.sha256(bytes(size)).hexdigest())
+    (key, (source, digest)), *_ = sources.items()
+    as_role(past, role, endpoint).put(key, source, digest)
+    repository = as_role(past, role, endpoint, Keeping("GLACIER_IR", "governance", 30))
+    repository.probe()
+    for key, (source, digest) in sources.items():
+        repository.put(key, source, digest)
+        repository.check(key, source.stat().st_size, digest, read_back=True)
+    repository.put_bytes(f"{name}/manifest.json", b"{}")
 
 
 def prune(past: Past, role: Role, endpoint: str) -> None:
@@ -139,6 +161,28 @@ def prune_versions(past: Past, role: Role, endpoint: str) -> None:
     prune(past, role, endpoint)
 
 
+def prune_locked(past: Past, role: Role, endpoint: str) -> None:
+    """A retention of a bucket that locks: one set until a day, one by a legal hold, one no more."""
+    repository = past.repository("s3")
+    client = s3.s3_client(s3.record(endpoint))
+    held, locked, old, _ = (past.publish(repository, "daily", DAY * days) for days in (9, 8, 7, 2))
+    for name in (held, locked):
+        place = {"Bucket": bucket_of(past), "Key": f"{name}/manifest.json"}
+        if name == held:
+            client.put_object_legal_hold(**place, LegalHold={"Status": "ON"})
+        else:
+            client.put_object_retention(**place, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": now() + DAY * 9})
+    connections = RoleConnections(role, s3.record(endpoint))
+
+    plan = plan_repository(past.settings, connections, "s3", "run")
+    report = carry_out(past.settings, connections, "s3", plan, "run")
+
+    assert {item.name: item.reason for item in plan.decisions if item.keep} | {held: "locked", locked: "locked"} == {
+        item.name: item.reason for item in plan.decisions if item.keep
+    }
+    assert (report.sets, report.refused) == ((old,), ())
+
+
 def restore(past: Past, role: Role, endpoint: str) -> None:
     """What a restore asks for."""
     name = past.publish(past.repository("s3"), "daily", DAY)
@@ -153,10 +197,21 @@ def restore(past: Past, role: Role, endpoint: str) -> None:
 
 
 WORK: dict[str, list[Callable[[Past, Role, str], None]]] = {
-    "writer": [write],
-    "pruner": [prune, prune_versions],
+    "writer": [write, write_locked],
+    "pruner": [prune, prune_versions, prune_locked],
     "restorer": [restore],
 }
+LOCKS = (write_locked, prune_locked)
+CORE = Path(s3_module.__file__).parent.parent
+ASKED = re.compile(r"_client\.(?!get_paginator)(\w+)\(|get_paginator\(\s*\"(\w+)\"")
+
+
+def work_as(name: str, new_past: MakePast, endpoint: str) -> Role:
+    """Everything that a role's code does."""
+    role = Role.of(name)
+    for work in WORK[name]:
+        work(new_past(locks=work in LOCKS), role, endpoint)
+    return role
 
 
 @pytest.mark.parametrize("name", ROLES)
@@ -175,13 +230,34 @@ def test_a_policy_is_one_that_aws_takes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROLES)
 def test_a_role_may_do_what_its_code_asks_for_and_nothing_else(name: str, new_past: MakePast, endpoint: str) -> None:
-    role = Role.of(name)
-
-    for work in WORK[name]:
-        work(new_past(), role, endpoint)
+    role = work_as(name, new_past, endpoint)
 
     assert role.denied == []
-    assert role.granted - role.used == {pair for pair in role.granted if pair[0] in TOLD_BY_HEAD}
+    assert role.granted == role.used
+
+
+def test_every_request_that_the_code_can_make_is_made_here(new_past: MakePast, endpoint: str) -> None:
+    """Else a new one would be in no policy."""
+    made = set().union(*(work_as(name, new_past, endpoint).operations for name in ROLES))
+    written = {"".join(found) for path in CORE.rglob("*.py") for found in ASKED.findall(path.read_text())}
+    assert written == {xform_name(name) for name in made}
+
+
+@pytest.mark.parametrize(
+    ("action", "sid"),
+    [
+        ("s3:GetBucketObjectLockConfiguration", "ListTheBucket"),
+        ("s3:PutObjectRetention", "WriteAndReadBack"),
+        ("s3:GetObjectRetention", "WriteAndReadBack"),
+    ],
+)
+def test_without_a_right_to_lock_a_monthly_set_the_check_fails(
+    action: str, sid: str, new_past: MakePast, endpoint: str
+) -> None:
+    role = Role.of("writer").without(action, sid)
+    with contextlib.suppress(BackupError):  # one who may not look whether a bucket locks goes on
+        write_locked(new_past(locks=True), role, endpoint)
+    assert role.denied[0].startswith(f"{action} ")
 
 
 def test_a_writer_can_not_delete_a_backup(past: Past, endpoint: str) -> None:

@@ -92,7 +92,8 @@ def restore(site: Site, **params: Any) -> RestorePlan:
     recovery.fetch(site.settings, site.connections, plan)
     if plan.has_database:
         recovery.load_set(site.settings, site.connections, plan, 1)
-    steps.restore_files(site.settings, site.connections, plan, 1)
+    unpacked = steps.restore_files(site.settings, site.connections, plan, 1)
+    assert unpacked.detail["order"] == " → ".join(planned.name for planned in plan.files)
     steps.set_ownership(site.settings, plan)
     recovery.verify_restored(site.settings, site.connections, plan)
     return plan

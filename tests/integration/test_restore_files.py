@@ -312,6 +312,22 @@ def test_owner_and_modes_of_the_configuration(tmp_path: Path) -> None:
     assert (again.parts, again.detail["changed"]) == (4, 0)
 
 
+def test_files_that_run_with_the_rights_of_others_are_named(tmp_path: Path) -> None:
+    """They come back as they were, but nobody is surprised; with modes of the configuration they are plain files."""
+    for number, ownership in enumerate(({}, {"uploads": {"owner": "root", "group": "root"}})):
+        root = tmp_path / f"restored-{number}"
+        site = make_file_site(tmp_path / f"site-{number}", restore={"files_root": str(root), "ownership": ownership})
+        (site.source / "up").mkdir()
+        for name, mode in {"shell": 0o4755, "group": 0o2755, "plain": 0o755}.items():
+            (site.source / "up" / name).touch()
+            (site.source / "up" / name).chmod(mode)
+        (site.source / "up").chmod(0o2755)  # usual for a folder
+        site.archive(["up"])
+        warned = [warning.values["names"] for warning in site.restore().warnings if warning.code == "plan.setuid"]
+        assert warned == ([] if ownership else ["up/group, up/shell"])
+        assert (root / "up/shell").stat().st_mode & 0o7777 == (0o644 if ownership else 0o4755)
+
+
 def test_an_owner_that_this_machine_does_not_have(tmp_path: Path) -> None:
     fields = {"files_root": str(tmp_path / "restored"), "ownership": {"uploads": {"owner": "nobody-of-that-name"}}}
     site = make_file_site(tmp_path / "site", restore=fields)

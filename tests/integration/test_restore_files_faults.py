@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +11,12 @@ import pytest
 from spoqplus_backup.core.errors import BackupError, DiskFullError, IntegrityError, PermanentError, WrongKeyError
 from spoqplus_backup.core.recovery import restore as recovery
 from spoqplus_backup.core.recovery import undo
-from spoqplus_backup.core.recovery.files import places, steps
+from spoqplus_backup.core.recovery.files import places, preparing, steps
 from spoqplus_backup.core.recovery.files import swap as swapping
 from spoqplus_backup.core.recovery.plan import RestorePlan
 from support.file_sets import FileSite, make_file_site
 from support.keys import age_pair
+from support.killing import killed_at
 
 pytestmark = pytest.mark.integration
 
@@ -122,31 +122,9 @@ def test_a_manifest_that_was_exchanged_after_the_plan(site: FileSite) -> None:
     assert folder.exists()
 
 
-def killed_at(rename: int, site: FileSite, plan: RestorePlan, work: Callable[[], object]) -> bool:
-    """Do it in a process that is killed before its n-th rename; False when it came to its end before."""
-    child = os.fork()
-    if child:
-        _, status = os.waitpid(child, 0)
-        return os.WIFSIGNALED(status)
-    count, real = 0, os.rename
-
-    def dies(*arguments: object, **options: object) -> None:
-        nonlocal count
-        count += 1
-        if count == rename:
-            os.kill(os.getpid(), signal.SIGKILL)
-        real(*arguments, **options)  # type: ignore[arg-type]
-
-    swapping.os.rename = dies  # type: ignore[attr-defined]
-    try:
-        work()
-    finally:
-        os._exit(0)
-
-
 @pytest.mark.parametrize("paths", [(), ("a", "d/b", "d/c")], ids=["whole", "chosen"])
 @pytest.mark.parametrize("then", ["retry", "clear", "put back"])
-def test_killed_at_every_rename(site: FileSite, paths: tuple[str, ...], then: str) -> None:
+def test_killed_at_every_step(site: FileSite, paths: tuple[str, ...], then: str) -> None:
     """Whatever the moment, a retry finishes, a cleared task begins anew, and what was there can be put back."""
     moments = 0
     while True:
@@ -156,25 +134,23 @@ def test_killed_at_every_rename(site: FileSite, paths: tuple[str, ...], then: st
         plan = site.plan(paths=paths)
         site.fetch(plan)
         moments += 1
-        if not killed_at(
-            moments, site, plan, lambda plan=plan: steps.restore_files(site.settings, site.connections, plan, 1)
-        ):
+        if not killed_at(moments, lambda plan=plan: steps.restore_files(site.settings, site.connections, plan, 1)):
             break
         if then == "put back":
             if undo.can_be_undone(site.settings, site.connections, plan.run_id):
                 undo.undo(site.settings, site.connections, plan)
-                assert there(site) == [OLD, OLD], f"rename {moments}"
+                assert there(site) == [OLD, OLD], f"step {moments}"
             places = [site.directory / "restored" / top for top in ("one", "two/deep")]
-            assert [content(place) for place in places] == [OLD, OLD], f"rename {moments}"
+            assert [content(place) for place in places] == [OLD, OLD], f"step {moments}"
             run(site, plan)
         else:
             run(site, plan, generation=1 if then == "retry" else 2)
             expected = OLD | NEW if paths else NEW
-            assert there(site) == [expected, expected], f"rename {moments}"
-    assert moments > (10 if paths else 4)
+            assert there(site) == [expected, expected], f"step {moments}"
+    assert moments > (25 if paths else 15)
 
 
-def test_put_back_can_be_killed_at_every_rename(site: FileSite) -> None:
+def test_put_back_can_be_killed_at_every_step(site: FileSite) -> None:
     moments = 0
     while True:
         plan = site.plan()
@@ -182,13 +158,50 @@ def test_put_back_can_be_killed_at_every_rename(site: FileSite) -> None:
         steps.restore_files(site.settings, site.connections, plan, 1)
         assert content(site.directory / "restored/one") == NEW
         moments += 1
-        killed = killed_at(moments, site, plan, lambda plan=plan: undo.undo(site.settings, site.connections, plan))
+        killed = killed_at(moments, lambda plan=plan: undo.undo(site.settings, site.connections, plan))
         if killed:
             undo.undo(site.settings, site.connections, plan)
-        assert there(site) == [OLD, OLD], f"rename {moments}"
+        assert there(site) == [OLD, OLD], f"step {moments}"
         if not killed:
             break
-    assert moments > 4
+    assert moments > 10
+
+
+@pytest.mark.parametrize("paths", [(), ("a", "d/b", "d/c")], ids=["whole", "chosen"])
+@pytest.mark.parametrize("then", ["retry", "clear", "put back"])
+def test_the_verification_can_be_killed_at_every_step(site: FileSite, paths: tuple[str, ...], then: str) -> None:
+    """When it takes away what was replaced, there is no way back any more; until then there is the whole way back."""
+    moments, undone = 0, set()
+    new = OLD | NEW if paths else NEW
+    while True:
+        for top in ("one", "two/deep"):
+            shutil.rmtree(site.directory / "restored" / top)
+            write(site.directory / "restored" / top, OLD)
+        plan = site.plan(paths=paths)
+        site.fetch(plan)
+        steps.restore_files(site.settings, site.connections, plan, 1)
+        moments += 1
+        if not killed_at(moments, lambda plan=plan: recovery.verify_restored(site.settings, site.connections, plan)):
+            break
+        if then == "put back":
+            possible = undo.can_be_undone(site.settings, site.connections, plan.run_id)
+            undone.add(possible)
+            if possible:
+                undo.undo(site.settings, site.connections, plan)
+                assert there(site) == [OLD, OLD], f"step {moments}"
+            else:
+                assert [content(site.directory / "restored" / top) for top in ("one", "two/deep")] == [new, new]
+                recovery.verify_restored(site.settings, site.connections, plan)
+                assert there(site) == [new, new], f"step {moments}"
+            continue
+        if then == "clear":
+            site.fetch(plan)
+            run(site, plan, generation=2)
+        else:
+            recovery.verify_restored(site.settings, site.connections, plan)
+        assert there(site) == [new, new], f"step {moments}"
+    assert moments > 15
+    assert undone in (set(), {True, False})
 
 
 def test_a_failure_while_things_are_put_in_place_puts_all_back(site: FileSite, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +292,7 @@ def test_a_full_disk(site: FileSite, small_disk: Path, monkeypatch: pytest.Monke
     site.fetch(plan)
     with pytest.raises(DiskFullError, match=r"uploads takes .* make room .*Nothing was replaced"):
         run(site, plan)
-    monkeypatch.setattr(steps, "_check_room", lambda component, stage: None)  # others fill it in the meantime
+    monkeypatch.setattr(preparing, "_check_room", lambda component, stage: None)  # others fill it in the meantime
     with pytest.raises(DiskFullError, match="No space left on the disk"):
         run(site, plan)
     assert content(small_disk / "one") == OLD
@@ -289,7 +302,7 @@ def test_two_at_once(site: FileSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "LOCK_SECONDS", 0.0)
     plan = site.plan()
     site.fetch(plan)
-    with steps._alone(site.settings), pytest.raises(BackupError, match="Another process .* a restore of files"):
+    with steps.alone(site.settings), pytest.raises(BackupError, match="Another process .* a restore of files"):
         steps.restore_files(site.settings, site.connections, plan, 1)
 
 
@@ -324,13 +337,14 @@ def test_what_somebody_made_anew_meanwhile_is_not_lost(
 
 
 def test_a_place_that_can_not_be_written_to(site: FileSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuses(self: Path, *_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuses(self: Path, *arguments: object, **options: object) -> None:
+        if "restored" in self.parts:
+            raise PermissionError(13, "Permission denied", str(self))
+        real(self, *arguments, **options)  # type: ignore[arg-type]
 
+    real = Path.mkdir
     plan = site.plan()
     site.fetch(plan)
     monkeypatch.setattr(places.Path, "mkdir", refuses)
     with pytest.raises(PermanentError, match="let the worker run as root"):
-        steps._unpack(
-            site.settings, site.connections, steps._components(site.settings, plan)[0], 1, steps.Progress("x")
-        )
+        steps.restore_files(site.settings, site.connections, plan, 1)

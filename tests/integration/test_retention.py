@@ -1,10 +1,9 @@
 """Retention of real repositories: a folder, moto's S3, a bucket with versions, one with object lock."""
 
-import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,15 @@ from spoqplus_backup.core.manifest import MANIFEST
 from spoqplus_backup.core.repository import holds, leases
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog
+from spoqplus_backup.core.repository.details import DetailsCache, SetDetails
 from spoqplus_backup.core.repository.removal import Entry, LocalRemover, Removed, open_remover
 from spoqplus_backup.core.repository.retention_model import RepositoryPlan
 from spoqplus_backup.core.repository.s3_removal import S3Remover
+from spoqplus_backup.core.repository.survey import Copy
 from spoqplus_backup.core.retention import deleting
+from spoqplus_backup.core.retention.checking import check_newest
 from spoqplus_backup.core.retention.deleting import RetentionReport, carry_out
-from spoqplus_backup.core.retention.planning import load_plan, plan_repository
+from spoqplus_backup.core.retention.planning import load_plan, plan_repository, run_directory
 from spoqplus_backup.core.staging import Staging
 from support import s3
 from support.connections import FixedConnections
@@ -170,6 +172,80 @@ def test_a_set_that_lost_an_object_takes_no_good_one_s_place(past: Past, where: 
     assert made.kept_sets == {*good, damaged}
 
 
+@pytest.mark.parametrize("spoil", ["gone", "damaged", "untrusted"])
+def test_a_set_whose_base_can_not_be_restored_takes_no_good_one_s_place(past: Past, where: str, spoil: str) -> None:
+    repository = past.repository(where)
+    good = [past.publish(repository, "daily", DAY * days) for days in (6, 5)]
+    base = past.publish(repository, "weekly", DAY * 4)
+    on_it = [past.publish(repository, "daily", DAY * days, depends_on=(base,)) for days in (3, 2)]
+    key = f"{base}/{MANIFEST}"
+    if spoil == "gone":
+        repository.delete(key)
+    elif spoil == "damaged":
+        repository.put_bytes(f"{base}/database/000001.sql.zst.age", b"short")
+    else:
+        repository.put_bytes(key, repository.read(key).replace(b"10.11", b"10.12"))
+
+    made = plan(past, where)
+
+    assert [reason(made, name) for name in on_it] == [(True, "damaged")] * 2
+    assert made.newest == good[1]
+    assert made.kept_sets >= {*good, *on_it}
+
+
+@pytest.mark.parametrize("spoil", ["gone", "short"])
+def test_an_incremental_set_that_lost_a_log_is_no_good_one(past: Past, where: str, spoil: str) -> None:
+    repository = past.repository(where)
+    past.publish(repository, "daily", DAY * 2)
+    logs = [past.log(repository, number, DAY * (4 - number)) for number in (1, 2, 3)]
+    sets = [past.publish(repository, "incremental", DAY * (4 - n), binlogs=(logs[n - 1],)) for n in (1, 2, 3)]
+    if spoil == "gone":
+        repository.delete(f"{logs[2].key}.zst.age")
+    else:
+        repository.put_bytes(f"{logs[2].key}.zst.age", b"lo")
+
+    made = plan(past, where)
+
+    assert reason(made, sets[1]) == (True, "newest")
+    assert reason(made, sets[2])[0]
+
+
+def test_a_set_of_a_wrong_clock_counts_for_nothing_and_stays(past: Past, where: str) -> None:
+    repository = past.repository(where)
+    names = [past.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
+    ahead = past.publish(repository, "daily", -DAY * 500)
+    past.age(repository, f"{ahead}/", DAY * 5)
+    late = past.publish(repository, "daily", DAY * 4000)
+    past.age(repository, f"{late}/", HOUR)
+
+    made = plan(past, where)
+    report = run(past, where)
+
+    assert made.newest == names[2]
+    assert reason(made, ahead) == (True, "future")
+    assert reason(made, late) == (True, "young")
+    assert report.sets == (names[0],)
+
+
+@pytest.mark.parametrize("spoil", ["gone", "short", "forged"])
+def test_a_newest_backup_that_is_no_longer_whole_is_found_after_a_deletion(past: Past, where: str, spoil: str) -> None:
+    repository = past.repository(where)
+    name = past.publish(repository, "daily", DAY)
+    newest = {where: str(plan(past, where).newest)}
+    assert check_newest(past.settings, past.connections, newest) == []
+    key = f"{name}/database/000001.sql.zst.age"
+    if spoil == "gone":
+        repository.delete(key)
+    elif spoil == "short":
+        repository.put_bytes(key, b"short")
+    else:
+        repository.put_bytes(f"{name}/{MANIFEST}", b"{}")
+
+    (problem,) = check_newest(past.settings, past.connections, newest)
+
+    assert f"{repository.url}/{name}" in problem
+
+
 # ---- what nobody ended
 
 
@@ -274,6 +350,49 @@ def test_a_file_of_a_broken_write_goes_after_two_days(past: Past) -> None:
         assert partial.exists() == left
 
 
+def test_what_failed_runs_kept_goes_with_a_later_run(past: Past) -> None:
+    past.publish(past.repository(), "daily", DAY)
+    ages = {"old": HOUR * 49, "new": HOUR * 47, "own": HOUR * 49}
+    folders = {name: run_directory(past.settings, name) for name in ages}
+    for name in ages:
+        plan(past, "local", name)
+    for name, age in ages.items():
+        age_folder(folders[name], age)
+
+    plan(past, "local", "own")
+
+    assert {name: folder.exists() for name, folder in folders.items()} == {"old": False, "new": True, "own": True}
+
+
+def test_the_plan_of_a_run_that_may_still_be_approved_stays(past: Past) -> None:
+    plan(past, "local", "old")
+    folder = run_directory(past.settings, "old")
+    age_folder(folder, HOUR * 49)
+    limits = past.settings.retention.model_copy(update={"approval_hours": 72})
+    plan_repository(past.settings.model_copy(update={"retention": limits}), past.connections, "local", "new")
+    assert folder.exists()
+
+
+def test_what_a_list_remembers_of_deleted_sets_is_forgotten(past: Past, where: str) -> None:
+    repository = past.repository(where)
+    names = [past.publish(repository, "daily", DAY * days) for days in (9, 8, 3, 2)]
+    copy = Copy(repository=where, medium="disk", offsite=False, bytes=1, tag="t")
+    at = now()
+    details = SetDetails(
+        sha256="0" * 64, started_at=at, finished_at=at, stored_bytes=1, raw_bytes=1, server="s", contents=()
+    )
+    cache = DetailsCache.of(past.settings)
+    for url, name in [(repository.url, name) for name in names] + [("s3://elsewhere", names[0])]:
+        cache.put(url, name, copy, details)
+    repository.delete(f"{names[1]}/{MANIFEST}")  # by somebody's hand
+
+    assert run(past, where).sets == (names[0],)
+
+    assert [cache.get(repository.url, name, copy) for name in names] == [None, None, details, details]
+    assert cache.get("s3://elsewhere", names[0], copy) == details
+    cache.close()
+
+
 # ---- face images
 
 
@@ -349,6 +468,44 @@ def test_a_hold_keeps_a_set_in_every_repository_until_it_is_released(past: Past)
     holds.release(repositories, name)
     for where in ("local", "s3"):
         assert run(past, where, "spoqplus_retention/later").sets == (name,)
+
+
+def test_a_hold_that_only_one_repository_has_holds_in_all(past: Past, where: str) -> None:
+    other = {"local": "s3", "s3": "local"}[where]
+    repository = past.repository(where)
+    names = [past.publish(repository, "daily", DAY * days) for days in (9, 8, 3, 2)]
+    made = plan(past, where)
+    past.publish(past.repository(other), "daily", DAY)
+    holder = past.repository(other)
+    holder.put_bytes(f"{names[0]}/{MANIFEST}", b"{}")  # a hold is only stored where some repository has the set
+    holds.hold(past.settings, [holder], names[0], "audit", "kim")
+    holder.delete(f"{names[0]}/{MANIFEST}")
+
+    assert reason(plan(past, where), names[0]) == (True, "hold")
+    assert carry_out(past.settings, past.connections, where, made, RUN).sets == (names[1],)
+
+
+def test_a_hold_in_another_repository_is_seen_in_the_last_moment(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    repositories = [past.repository(name) for name in ("local", "s3")]
+    name = [past.publish(repositories[0], "daily", DAY * days) for days in (9, 3, 2)][0]
+    real = leases.take
+
+    def take(*args: Any, **kwargs: Any) -> leases.Lease:
+        holds.hold(past.settings, repositories, name, "audit", "kim")
+        repositories[0].delete(f"holds/{name}.json")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(deleting.leases, "take", take)
+    assert run(past, "local").spared == (f"{name}: hold",)
+
+
+def test_a_repository_that_does_not_tell_its_holds_is_named_and_holds_up_no_other(past: Past, endpoint: str) -> None:
+    name = [past.publish(past.repository(), "daily", DAY * days) for days in (9, 3, 2)][0]
+    with s3.faulty(endpoint) as faults:
+        faults.always = 503
+        past.connections = FixedConnections(s3.record(faults.endpoint))
+        assert plan(past, "local").unread == ("s3",)
+        assert run(past, "local").sets == (name,)
 
 
 def test_a_hold_that_somebody_else_signed_holds_all_the_same(past: Past, where: str) -> None:
@@ -490,10 +647,15 @@ def test_an_interrupted_deletion_leaves_no_half_set_and_the_next_try_goes_on(
     names = [past.publish(repository, "daily", DAY * days) for days in (9, 8, 3, 2)]
     made = plan(past, where)
 
-    def remove_below(self: Any, prefix: str) -> Removed:
+    remover = LocalRemover if where == "local" else S3Remover
+    real = remover.remove
+
+    def remove(self: Any, entries: list[Entry]) -> Removed:
+        if entries[0].key.endswith(MANIFEST):
+            return real(self, entries)
         raise Killed  # the manifest is gone, the rest is not
 
-    monkeypatch.setattr(LocalRemover if where == "local" else S3Remover, "remove_below", remove_below)
+    monkeypatch.setattr(remover, "remove", remove)
     with pytest.raises(Killed):
         carry_out(past.settings, past.connections, where, made, RUN)
     assert sets(past, repository) == [names[0], *names[2:]]
@@ -566,6 +728,89 @@ def test_a_listing_that_breaks_off_decides_nothing(tmp_path: Path, endpoint: str
             plan(past, "s3")
 
 
+class SmallPages(FixedConnections):
+    """Connections to a server whose listings come two keys at a time."""
+
+    def s3_client(self, connection_id: str) -> Any:
+        client = super().s3_client(connection_id)
+        for listing in ("ListObjectsV2", "ListObjectVersions"):
+            client.meta.events.register(
+                f"provide-client-params.s3.{listing}", lambda params, **_: params | {"MaxKeys": 2}
+            )
+        return client
+
+
+@pytest.fixture(params=["plain", "versioned"])
+def paged(request: pytest.FixtureRequest, tmp_path: Path, endpoint: str) -> Iterator[tuple[Past, s3.Faults, list[str]]]:
+    """Two sets to delete and two to keep, behind a proxy, in a bucket whose listings have many pages."""
+    with s3.faulty(endpoint) as faults:
+        site = make(tmp_path, faults.endpoint)
+        site.connections = SmallPages(s3.record(faults.endpoint))
+        if request.param == "versioned":
+            bucket = tmp_path.name.replace("_", "-").lower()
+            site, _ = own_bucket(site, endpoint, bucket)
+        names = [site.publish(site.repository("s3"), "daily", DAY * days) for days in (9, 8, 3, 2)]
+        yield site, faults, names
+
+
+PAGE_TWO = {"plan": "continuation-token", "plain": "continuation-token", "versioned": "key-marker"}
+
+
+def stored(past: Past) -> list[str]:
+    return [key for key in past.repository("s3").list() if not key.startswith("leases/")]
+
+
+def test_a_second_page_that_does_not_come_at_once_is_asked_for_again(paged: tuple[Past, s3.Faults, list[str]]) -> None:
+    past, faults, names = paged
+    expected = plan(past, "s3")
+    faults.within, faults.statuses = PAGE_TWO["plan"], [503]
+
+    made = plan(past, "s3")
+    assert faults.statuses == []
+    assert [item.name for item in made.deletions] == [item.name for item in expected.deletions] == names[1::-1]
+    faults.statuses = [503]
+    assert sorted(carry_out(past.settings, past.connections, "s3", made, RUN).sets) == names[:2]
+    assert faults.statuses == []
+
+
+def test_a_listing_without_its_second_page_deletes_nothing(paged: tuple[Past, s3.Faults, list[str]]) -> None:
+    past, faults, names = paged
+    there, made = stored(past), plan(past, "s3")
+    faults.within, faults.always = PAGE_TWO["plan"], 503
+
+    with pytest.raises(BackupError, match="503"):
+        plan(past, "s3")
+    with pytest.raises(BackupError, match="503"):
+        carry_out(past.settings, past.connections, "s3", made, RUN)
+
+    faults.always = None
+    assert stored(past) == there
+    assert sorted(carry_out(past.settings, past.connections, "s3", made, RUN).sets) == names[:2]
+
+
+def test_a_set_whose_listing_breaks_off_while_it_is_deleted_stays_whole(
+    paged: tuple[Past, s3.Faults, list[str]], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past, faults, names = paged
+    there, made = stored(past), plan(past, "s3")
+    faults.within = PAGE_TWO[request.node.callspec.params["paged"]]
+    real = leases.take
+
+    def take(*args: Any, **kwargs: Any) -> leases.Lease:
+        faults.always = 503  # everything is decided
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(deleting.leases, "take", take)
+    with pytest.raises(BackupError, match="503"):
+        carry_out(past.settings, past.connections, "s3", made, RUN)
+
+    monkeypatch.undo()
+    faults.always = None
+    assert stored(past) == there
+    assert sorted(carry_out(past.settings, past.connections, "s3", made, RUN).sets) == names[:2]
+    assert sets(past, past.repository("s3")) == names[2:]
+
+
 def test_what_the_repository_refuses_is_said_and_the_rest_goes(
     past: Past, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -608,8 +853,7 @@ def test_a_folder_that_is_read_only_is_said(past: Past, monkeypatch: pytest.Monk
 # ---- buckets that keep more than they show
 
 
-@contextlib.contextmanager
-def own_bucket(past: Past, endpoint: str, name: str, *, lock_days: int | None = None) -> Iterator[tuple[Past, Any]]:
+def own_bucket(past: Past, endpoint: str, name: str, *, lock_days: int | None = None) -> tuple[Past, Any]:
     """A bucket with versions, or with object lock by default, as the repository s3."""
     client = s3.s3_client(s3.record(endpoint))
     client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=lock_days is not None)
@@ -629,7 +873,7 @@ def own_bucket(past: Past, endpoint: str, name: str, *, lock_days: int | None = 
         }
     )
     changed._source = settings.source
-    yield Past(changed, past.connections, past.keys, past.folder), client
+    return Past(changed, past.connections, past.keys, past.folder), client
 
 
 def versions(client: Any, name: str, prefix: str) -> list[str]:
@@ -638,49 +882,51 @@ def versions(client: Any, name: str, prefix: str) -> list[str]:
 
 
 def test_every_version_goes_from_a_bucket_that_keeps_them(past: Past, endpoint: str) -> None:
-    with own_bucket(past, endpoint, "versioned") as (site, client):
-        repository = site.repository("s3")
-        names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
-        repository.put_bytes(f"{names[0]}/{MANIFEST}", repository.read(f"{names[0]}/{MANIFEST}"))  # as a retry does
-        repository.delete(f"{names[0]}/database/000001.sql.zst.age")  # as somebody did by hand
+    site, client = own_bucket(past, endpoint, "versioned")
+    repository = site.repository("s3")
+    names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
+    repository.put_bytes(f"{names[0]}/{MANIFEST}", repository.read(f"{names[0]}/{MANIFEST}"))  # as a retry does
+    site.age(repository, f"{names[0]}/", DAY * 9)
+    repository.delete(f"{names[0]}/database/000001.sql.zst.age")  # as somebody did by hand
 
-        report = run(site, "s3")
+    report = run(site, "s3")
 
-        assert report.sets == (names[0],)
-        assert versions(client, "versioned", names[0]) == []
-        assert len(versions(client, "versioned", names[1])) == 4
+    assert report.sets == (names[0],)
+    assert versions(client, "versioned", names[0]) == []
+    assert len(versions(client, "versioned", names[1])) == 4
 
 
 def test_what_a_bucket_locks_stays_whole_and_the_plan_says_until_when(past: Past, endpoint: str) -> None:
-    with own_bucket(past, endpoint, "locked", lock_days=30) as (site, client):
-        repository = site.repository("s3")
-        names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
-        unfinished = site.unfinished(repository, "daily", DAY * 5)
+    site, client = own_bucket(past, endpoint, "locked", lock_days=30)
+    repository = site.repository("s3")
+    first = now().date()
+    names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
+    unfinished = site.unfinished(repository, "daily", DAY * 5)
 
-        made = plan(site, "s3")
-        report = run(site, "s3")
+    made = plan(site, "s3")
+    report = run(site, "s3")
 
-        assert reason(made, names[0]) == (True, "locked")
-        until = next(item.detail for item in made.decisions if item.name == names[0])
-        assert datetime.strptime(until, "%Y-%m-%d").date() - now().date() == timedelta(days=30)  # noqa: DTZ007
-        assert made.deletions == ()
-        assert report.deleted == 0
-        assert report.refused == ()
-        assert sets(site, repository) == names
-        assert versions(client, "locked", unfinished)
+    assert reason(made, names[0]) == (True, "locked")
+    until = next(item.detail for item in made.decisions if item.name == names[0])
+    assert first <= date.fromisoformat(until) - timedelta(days=30) <= now().date()
+    assert made.deletions == ()
+    assert report.deleted == 0
+    assert report.refused == ()
+    assert sets(site, repository) == names
+    assert versions(client, "locked", unfinished)
 
 
 def test_a_lock_that_nobody_knew_of_refuses_and_the_set_stays_whole(past: Past, endpoint: str) -> None:
-    with own_bucket(past, endpoint, "surprise", lock_days=30) as (site, _):
-        repository = site.repository("s3")
-        names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
-        remover = open_remover(site.settings, "s3", site.connections)
+    site, _ = own_bucket(past, endpoint, "surprise", lock_days=30)
+    repository = site.repository("s3")
+    names = [site.publish(repository, "daily", DAY * days) for days in (9, 3, 2)]
+    remover = open_remover(site.settings, "s3", site.connections)
 
-        refused = remover.remove(list(remover.entries(f"{names[0]}/{MANIFEST}"))).refused
+    refused = remover.remove(list(remover.entries(f"{names[0]}/{MANIFEST}"))).refused
 
-        assert {key for key, _ in refused} == {f"{names[0]}/{MANIFEST}", f"{names[0]}/{MANIFEST}.sig"}
-        assert "AccessDenied" in refused[0][1]
-        assert sets(site, repository) == names
+    assert {key for key, _ in refused} == {f"{names[0]}/{MANIFEST}", f"{names[0]}/{MANIFEST}.sig"}
+    assert "AccessDenied" in refused[0][1]
+    assert sets(site, repository) == names
 
 
 def test_a_face_that_nobody_needs_but_the_bucket_locks_is_no_failure_each_night(past: Past, endpoint: str) -> None:

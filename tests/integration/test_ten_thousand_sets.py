@@ -20,8 +20,7 @@ pytestmark = pytest.mark.integration
 
 PROJECT = Path(__file__).parents[2]
 FIRST = datetime(2015, 1, 1, 3, tzinfo=timezone.utc)
-FEW, MANY = 100, 10_000
-PARTS = 4
+FEW, MANY = 1_000, 10_000
 MORE_MIB = 8.0
 
 
@@ -44,14 +43,20 @@ class Listed(NamedTuple):
 
 
 def publish(bucket: Path, number: int) -> None:
-    """So many sets, as files of the server's folder: it remembers what it has listed, so they are made before."""
+    """So many sets, as files of the server's folder: it remembers what it has listed, so they are made before.
+
+    All files are two, by links: it is their number that counts, and new ones take longer than the whole test.
+    """
+    (bucket / "daily").mkdir(parents=True)
+    (part := bucket / "part").touch()
+    (manifest := bucket / "manifest").write_bytes(b"{}")
     for position in range(number):
         folder = bucket / f"daily/{FIRST + timedelta(hours=6 * position):%Y%m%d_%H%M%S}"
-        (folder / "database").mkdir(parents=True)
-        for part in range(PARTS):
-            (folder / "database" / f"{part:06d}.sql.zst.age").touch()
-        (folder / SIGNATURE).touch()
-        (folder / MANIFEST).write_bytes(b"{}")
+        folder.mkdir()
+        (folder / "database").mkdir()
+        for name in ("database/000001.sql.zst.age", SIGNATURE):
+            (folder / name).hardlink_to(part)
+        (folder / MANIFEST).hardlink_to(manifest)
 
 
 def listed(folder: Path, number: int) -> Listed:

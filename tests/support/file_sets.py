@@ -250,4 +250,4 @@ def _digest(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str | None:
         return None
     file = tar.extractfile(member)
     assert file is not None
-    return hashlib.sha256(file.read()).hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it reads and says so

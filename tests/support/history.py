@@ -139,7 +139,8 @@ class Past:
         repository.put_bytes(f"{segment.key}.json", content)
         self.age(repository, f"{segment.key}.", age)
         digest = hashlib.sha256(content).hexdigest()
-        return BinlogRef(key=segment.key, sha256=digest, raw_bytes=1, stored_bytes=1, transactions=1)
+        size = segment.log.stored_bytes + segment.index.stored_bytes
+        return BinlogRef(key=segment.key, sha256=digest, raw_bytes=1, stored_bytes=size, transactions=1)
 
     def face(self, repository: Repository, number: int, age: timedelta) -> str:
         """A stored face image; its key."""

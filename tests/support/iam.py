@@ -24,6 +24,7 @@ BUCKET_ACTIONS = {
     "ListObjectVersions": "s3:ListBucketVersions",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "GetBucketVersioning": "s3:GetBucketVersioning",
+    "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
 }
 OBJECT_ACTIONS = {
     "GetObject": "s3:GetObject",
@@ -34,18 +35,26 @@ OBJECT_ACTIONS = {
     "CompleteMultipartUpload": "s3:PutObject",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "DeleteObject": "s3:DeleteObject",
+    "PutObjectRetention": "s3:PutObjectRetention",
 }
+# What is needed beside that, when a request has such a parameter.
+LOCKING = {"ObjectLockMode": "s3:PutObjectRetention", "ObjectLockLegalHoldStatus": "s3:PutObjectLegalHold"}
 # HEAD tells of locks only who has these, and refuses nobody.
-TOLD_BY_HEAD = ("s3:GetObjectRetention", "s3:GetObjectLegalHold")
+TOLD_BY_HEAD = {
+    "ObjectLockMode": "s3:GetObjectRetention",
+    "ObjectLockRetainUntilDate": "s3:GetObjectRetention",
+    "ObjectLockLegalHoldStatus": "s3:GetObjectLegalHold",
+}
 
 
 @dataclass
 class Role:
-    """A policy, and what was done under it: pairs of action and statement."""
+    """A policy, and what was done under it: pairs of action and statement, and the operations that were asked for."""
 
     policy: dict[str, Any]
     used: set[tuple[str, str]] = field(default_factory=set)
     denied: list[str] = field(default_factory=list)
+    operations: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, name: str) -> "Role":
@@ -80,13 +89,21 @@ class Role:
         """A client that refuses before it asks."""
         client = s3_client(record)
 
-        def check(params: dict[str, Any], model: Any, **_: Any) -> None:
+        def check(params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
+            self.operations.add(model.name)
+            context["asked_for"] = params.get("Key")
             for action, arn in needed(model.name, params):
                 if not self.allows(action, arn):
                     answer = {"Error": {"Code": "AccessDenied", "Message": f"{action} on {arn}"}}
                     raise ClientError(answer | {"ResponseMetadata": {"HTTPStatusCode": 403}}, model.name)
 
+        def tell(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+            for name in TOLD_BY_HEAD.keys() & parsed.keys():
+                if not self.allows(TOLD_BY_HEAD[name], f"{ARN}/{context['asked_for']}"):
+                    del parsed[name]
+
         client.meta.events.register("provide-client-params.s3", check)
+        client.meta.events.register("after-call.s3.HeadObject", tell)
         return client
 
 
@@ -100,6 +117,8 @@ def needed(operation: str, params: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "s3:DeleteObjectVersion" if "VersionId" in item else "s3:DeleteObject", f"{ARN}/{item['Key']}"
     else:
         yield OBJECT_ACTIONS[operation], f"{ARN}/{params['Key']}"
+        for name in LOCKING.keys() & params.keys():
+            yield LOCKING[name], f"{ARN}/{params['Key']}"
 
 
 def listed(value: Any) -> list[str]:

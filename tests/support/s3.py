@@ -92,16 +92,17 @@ class Faults:
     statuses: list[int] = field(default_factory=list)  # of the next answers; then the server behind answers
     always: int | None = None  # the status of every answer
     only: str = ""  # the one method that they are answers to
+    within: str = ""  # what the path of a request holds that they are answers to, or that is cut
     code: str = "SlowDown"
     cut_bodies: list[int] = field(default_factory=list)  # the next downloads break off after so many bytes
-    flip_uploads: int = 0  # so many uploads arrive with their last byte changed
+    flip_uploads: int = 0  # so many uploads of sets arrive with their last byte changed
     checks_checksums: bool = False  # as AWS does, and moto does not
 
     def count(self, method: str) -> int:
         return sum(request.startswith(f"{method} ") for request in self.requests)
 
-    def next_status(self, method: str) -> int | None:
-        if self.only not in ("", method):
+    def next_status(self, method: str, path: str) -> int | None:
+        if self.only not in ("", method) or self.within not in path:
             return None
         return self.always or (self.statuses.pop(0) if self.statuses else None)
 
@@ -121,10 +122,10 @@ class FaultyProxy(BaseHTTPRequestHandler):
         faults = self.faults
         faults.requests.append(f"{self.command} {self.path}")
         body = bytearray(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        if (status := faults.next_status(self.command)) is not None:
+        if (status := faults.next_status(self.command, self.path)) is not None:
             self.refuse(status)
             return
-        if body and self.command == "PUT" and faults.flip_uploads:
+        if body and self.command == "PUT" and faults.flip_uploads and "/leases/" not in self.path:
             faults.flip_uploads -= 1
             body[-1] ^= 1
         if faults.checks_checksums and not checksum_fits(self.headers.get("x-amz-checksum-sha256"), body):
@@ -141,7 +142,7 @@ class FaultyProxy(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(content)))
         self.end_headers()
-        if self.command == "GET" and faults.cut_bodies:
+        if self.command == "GET" and faults.cut_bodies and faults.within in self.path:
             content = content[: faults.cut_bodies.pop(0)]
             self.close_connection = True
         self.wfile.write(content)

@@ -18,7 +18,7 @@ from spoqplus_backup.core.settings import Settings
 from support import servers
 from support.dump_gate import DumpGate
 
-BUCKET = "spoqplus-backup"
+BUCKET, DR_BUCKET = "spoqplus-backup", "spoqplus-backup-dr"
 DATABASE_PASSWORD = "p4ss w0rd/of%the:database"
 S3_SECRET = "secret-key-of-the-bucket"
 DAILY, RESTORE = "spoqplus_daily_backup", "spoqplus_restore"
@@ -95,6 +95,11 @@ class World:
 def database_connection(server: SandboxServer) -> str:
     fields = {"conn_type": "mysql", "host": "127.0.0.1", "port": server.port, "login": "backup"}
     return json.dumps(fields | {"password": DATABASE_PASSWORD})
+
+
+def bucket_connection(endpoint: str, region: str) -> str:
+    fields = {"conn_type": "aws", "login": "access-key", "password": S3_SECRET}
+    return json.dumps(fields | {"extra": {"endpoint_url": endpoint, "region_name": region}})
 
 
 def with_login(server: SandboxServer) -> None:

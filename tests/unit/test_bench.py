@@ -1,4 +1,8 @@
-"""The benchmark's harness, on a data set so small that its numbers mean nothing: every case and peer is there."""
+"""The benchmark's harness, on a data set so small that its numbers mean nothing: every peer of its contests is there.
+
+Three cases are left out. Two take a minute whatever the size: `orchestration` starts an Airflow, as the tests in e2e
+do, `replay` servers of both vendors, as the tests of the replay do. `memory` is backup and restore once more.
+"""
 
 import json
 import os
@@ -9,6 +13,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
+CASES = ("backup", "restore", "cutter", "files", "catalogue")
 CONTEST_METRICS = {
     "wall_seconds",
     "cpu_seconds",
@@ -18,7 +23,13 @@ CONTEST_METRICS = {
     "largest_process_mib",
     "staging_mib",
 }
-PEERS = {"backup": {"script", "pipe", "mydumper"}, "restore": {"script", "myloader"}}
+PEERS = {
+    "backup": {"script", "pipe", "mydumper"},
+    "restore": {"script", "myloader"},
+    "files-backup": {"tar", "restic"},
+    "files-next-day": {"tar", "restic"},
+    "files-restore": {"tar", "restic"},
+}
 
 
 Run = tuple[str, list[dict[str, object]]]
@@ -28,7 +39,7 @@ def bench(folder: Path, *arguments: str, **env: str) -> "subprocess.CompletedPro
     return subprocess.run(
         [sys.executable, "-m", "bench", "--folder", str(folder / "work"), *arguments],
         cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": "scripts", "BENCH_MB": "8", "BENCH_RUNS": "1"} | env,
+        env=os.environ | {"PYTHONPATH": "scripts", "BENCH_MB": "4", "BENCH_RUNS": "1"} | env,
         capture_output=True,
         text=True,
     )
@@ -41,8 +52,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Run:
-    """What `make bench` prints, and the rows of its JSON."""
-    done = bench(folder, "--json", str(folder / "bench.json"))
+    """What the bench prints, and the rows of its JSON."""
+    done = bench(folder, "--json", str(folder / "bench.json"), "--cases", *CASES)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, json.loads((folder / "bench.json").read_text())
 
@@ -50,7 +61,11 @@ def run(folder: Path) -> Run:
 @pytest.mark.parametrize("case", PEERS)
 def test_every_peer_is_measured_in_every_metric(run: Run, case: str) -> None:
     _, rows = run
-    wanted = CONTEST_METRICS | ({"stored_mib"} if case == "backup" else set())
+    wanted = CONTEST_METRICS
+    if "restore" not in case:
+        wanted = wanted | {"stored_mib"}
+    if "files" in case:
+        wanted = wanted - {"database_cpu_seconds"}
     found = {(row["peer"], row["metric"]) for row in rows if row["case"] == case}
     assert found == {(peer, metric) for peer in PEERS[case] for metric in wanted}
 
@@ -59,19 +74,12 @@ def test_the_numbers_without_a_peer_are_there(run: Run) -> None:
     _, rows = run
     found = {(row["case"], row["peer"], row["metric"]) for row in rows if row["case"] not in PEERS}
     assert found == {
-        ("memory", "target", "backup_mib"),
-        ("memory", "target", "restore_mib"),
-        ("memory", "quarter", "backup_mib"),
-        ("memory", "quarter", "restore_mib"),
         ("cutter", "target", "mariadb_mb_per_second"),
         ("cutter", "target", "mysql_mb_per_second"),
-        ("orchestration", "target", "seconds_per_stage"),
-        *(
-            ("replay", peer, f"{flavour}_{way}_seconds")
-            for peer in ("plain-pipe", "tuned-pipe")
-            for flavour in ("mariadb", "mysql")
-            for way in ("applier", "mysqlbinlog")
-        ),
+        ("catalogue", "target", "first_list_seconds"),
+        ("catalogue", "target", "list_seconds"),
+        ("catalogue", "target", "list_mib"),
+        ("catalogue", "target", "more_mib_than_a_tenth"),
     }
 
 
@@ -88,7 +96,16 @@ def test_a_row_is_a_comparison(run: Run) -> None:
 
 def test_the_tables_name_the_machine_the_contestants_and_the_targets(run: Run) -> None:
     printed, _ = run
-    for words in ("cores", "mydumper 0.", "backup of 8 MB", "restore of 8 MB", "at most 0.25", "at least 400"):
+    for words in (
+        "cores",
+        "mydumper 0.",
+        "backup of 4 MB",
+        "restore of 4 MB",
+        "files-restore of 4 MB",
+        "restic 0.",
+        "at most 0.25",
+        "at least 400",
+    ):
         assert words in printed
 
 

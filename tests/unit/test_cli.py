@@ -270,14 +270,44 @@ def test_verify_names_every_damaged_object(world: World, capsys: pytest.CaptureF
     assert "has 5 bytes, not 18" in lines[3]
 
 
-def test_verify_finds_a_copy_missing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    world.repositories[1].delete(f"{NEW}/{MANIFEST}")
+@pytest.mark.parametrize(("lacking", "having"), [("here", "there"), ("there", "here")])
+def test_verify_only_notes_that_a_repository_lacks_the_set_when_another_has_it(
+    world: World, capsys: pytest.CaptureFixture[str], lacking: str, having: str
+) -> None:
+    repository = next(item for item in world.repositories if item.name == lacking)
+    repository.delete(f"{NEW}/{MANIFEST}")  # as its retention does
 
-    assert main(["verify", "latest"]) == 1
+    assert main(["verify", NEW]) == 0
 
     captured = capsys.readouterr()
-    assert captured.out == f"here: {NEW}: good (3 objects, 54 B)\n"
-    assert f"there: There is no backup {NEW}" in captured.err
+    assert captured.out.splitlines() == [
+        f"{having}: {NEW}: good (3 objects, 54 B)",
+        f"{lacking}: note: {NEW} is not there; there is a good copy in {having}",
+    ]
+    assert captured.err == ""
+
+
+def test_verify_fails_when_no_good_copy_is_left(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    here, there = world.repositories
+    there.delete(f"{NEW}/{MANIFEST}")
+    here.put_bytes(PART, b"short")
+    assert main(["verify", NEW]) == 1
+    assert f"there: note: {NEW} is not there; there is no good copy anywhere" in capsys.readouterr().out
+
+    assert main(["verify", NEW, "--repository", "there"]) == 1
+    assert f"there: There is no backup {NEW}" in capsys.readouterr().err
+
+    here.delete(f"{NEW}/{MANIFEST}")
+    assert main(["verify", NEW]) == 1
+    captured = capsys.readouterr().err
+    assert f"here: There is no backup {NEW}" in captured
+    assert f"there: There is no backup {NEW}" in captured
+
+
+def test_verify_fails_when_a_repository_can_not_be_believed(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.repositories[1].put_bytes(f"{NEW}/{MANIFEST}", b"{}")
+    assert main(["verify", NEW]) == 1
+    assert "there: " in capsys.readouterr().err
 
 
 def test_verify_follows_the_chain(world: World, capsys: pytest.CaptureFixture[str]) -> None:

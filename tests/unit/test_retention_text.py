@@ -89,12 +89,25 @@ def test_what_can_not_be_trusted_is_named(settings: Settings) -> None:
         decision("daily/1", keep=True, reason="untrusted", detail="not signed"),
         decision("daily/2", keep=True, reason="damaged", detail="database/000001"),
         decision("daily/3", keep=True, reason="daily"),
-    )
+        decision("daily/4", keep=True, reason="future", detail="2030-01-02 03:00 UTC"),
+    ).model_copy(update={"newest": "daily/3"})
     assert problems(settings, made) == [
         "daily/1: can't be read or trusted, so it is never deleted: not signed",
         "daily/2: damaged: it lacks database/000001",
+        "daily/4: a wrong clock dated it 2030-01-02 03:00 UTC: it counts for nothing and stays",
     ]
-    assert why_kept(made) == {"untrusted": 1, "damaged": 1, "daily": 1}
+    assert why_kept(made) == {"untrusted": 1, "damaged": 1, "daily": 1, "future": 1}
+
+
+def test_that_nothing_could_be_restored_is_said_first(settings: Settings) -> None:
+    made = plan(decision("daily/1", keep=True, reason="damaged", detail="database/000001"))
+    said = "No backup here could be restored, so no log and no set goes: make a full backup now."
+    assert f"**{said}**" in plan_markdown(settings, "s3", made)
+    assert problems(settings, made)[0] == said
+    unread = made.model_copy(update={"unread": ("dr",)})
+    assert "**dr can't be reached: holds that only it has are not known.**" in plan_markdown(settings, "s3", unread)
+    assert problems(settings, unread)[1] == "dr can't be reached: holds that only it has are not known."
+    assert said not in plan_markdown(settings, "s3", made.model_copy(update={"newest": "daily/2"}))
 
 
 def test_the_report_names_what_went_and_what_did_not(settings: Settings) -> None:
@@ -113,3 +126,19 @@ def test_the_report_names_what_went_and_what_did_not(settings: Settings) -> None
         "  - ⚠️ daily/2 is refused",
         "  - ⚠️ daily/3: hold",
     ]
+    many = report.model_copy(update={"sets": tuple(f"daily/{number}" for number in range(10))}).shortened(2, 4)
+    assert report_markdown(settings, [many]).splitlines() == [
+        "- s3: deleted 10 sets, 1,200 logs, 0 unfinished sets, 0 broken uploads, 0 face images; 3.0 GiB freed",
+        "  - `dail`",
+        "  - `dail`",
+        "  - ⚠️ dail",
+        "  - ⚠️ dail",
+        "  - and 8 more",
+    ]
+
+
+def test_a_reason_in_the_table_is_one_short_line(settings: Settings) -> None:
+    made = plan(decision("daily/1", keep=True, reason="hold", detail="because\n" * 100))
+    (row,) = [line for line in plan_markdown(settings, "s3", made).splitlines() if line.startswith("| `")]
+    assert row.endswith("… |")
+    assert len(row) < 400

@@ -4,13 +4,11 @@ A record of Airflow's (type, host, login, ...) becomes a database login, an S3 c
 same way whoever read the record. Nothing in here logs or shows a value; an error names the connection and the field.
 """
 
-import contextlib
 import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -235,6 +233,8 @@ def s3_client(record: ConnectionRecord) -> Any:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
+    from spoqplus_backup.core.s3_pages import read_pages
+
     extra = record.extra
     endpoint = extra.get("service_config", {}).get("s3", {}).get("endpoint_url") or extra.get("endpoint_url")
     config = Config(
@@ -251,9 +251,11 @@ def s3_client(record: ConnectionRecord) -> Any:
     if config_kwargs := extra.get("config_kwargs"):
         config = config.merge(Config(**config_kwargs))
     try:
-        return _session(record).client("s3", endpoint_url=endpoint, verify=extra.get("verify"), config=config)
+        client = _session(record).client("s3", endpoint_url=endpoint, verify=extra.get("verify"), config=config)
     except (BotoCoreError, ValueError) as error:  # no such profile, no URL
         raise SettingsError(f"The connection {record.id} can't be used for S3: {error}: correct its extra.") from error
+    read_pages(client)
+    return client
 
 
 @cache
@@ -267,26 +269,13 @@ def _api_descriptions() -> Any:
 def _core_session() -> Any:
     from botocore.session import get_session
 
+    from spoqplus_backup.core.s3_pages import moment
+
     session = get_session()
     session.register_component("data_loader", _api_descriptions())
-    # botocore reads times with dateutil, which takes four fifths of all the time that a page of a listing takes
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+    # botocore reads times with dateutil, which takes four fifths of the time that a listing of versions takes
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=moment)
     return session
-
-
-def _moment(value: Any) -> datetime:
-    """A time as S3 writes it in a listing (`2025-01-02T03:04:05.000Z`); any other as botocore reads it.
-
-    Raises:
-        ValueError: it is none.
-    """
-    from botocore.utils import parse_timestamp
-
-    if isinstance(value, str) and value.endswith("Z"):
-        with contextlib.suppress(ValueError):
-            return datetime.fromisoformat(f"{value[:-1]}+00:00")
-    moment: datetime = parse_timestamp(value)
-    return moment
 
 
 def _session(record: ConnectionRecord) -> Any:

@@ -19,6 +19,10 @@ class IntegrityError(PermanentError):
     """What is stored is not what was written: a wrong size, checksum, signature, or nothing at all."""
 
 
+class AbsentError(PermanentError):
+    """There is no such backup in a repository; another may have it."""
+
+
 class WrongKeyError(PermanentError):
     """The key or password at hand does not open this backup."""
 

@@ -10,6 +10,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 
@@ -20,11 +21,23 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE, Manifest, Model, Part
 from spoqplus_backup.core.progress import Progress
+from spoqplus_backup.core.replication_plan import (
+    FOLDER,
+    CopyPlan,
+    Damaged,
+    GoneError,
+    catalog_of,
+    catalogs_of,
+    has,
+    refuse_other,
+    trusted_in,
+)
 from spoqplus_backup.core.repository.base import Repository, missing
 from spoqplus_backup.core.repository.binlogs import BinlogCatalog
-from spoqplus_backup.core.repository.catalog import SAFETY, Catalog, Proved, SetRef
-from spoqplus_backup.core.repository.leases import leased
+from spoqplus_backup.core.repository.catalog import SetRef
+from spoqplus_backup.core.repository.leases import FACES, leased
 from spoqplus_backup.core.repository.opener import open_replicas, open_repositories, open_repository
+from spoqplus_backup.core.run import FACE_IMAGES
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.stages import STORE_THREADS, in_parallel
 from spoqplus_backup.core.staging import PARTIAL, locked
@@ -34,16 +47,9 @@ log = logging.getLogger(__name__)
 SharedObjects = Callable[[Repository, Manifest], Iterable[tuple[str, str]]]
 """Key and SHA-256, sorted by key, of the objects outside of its folder that a set needs; in which repository it is."""
 
-FOLDER = "replication"
+PURPOSE = "copy"  # of the leases
 LOCK_SECONDS = 1500.0  # another run may be copying
 BATCH = 1000  # shared objects that are looked at together
-
-
-class CopyPlan(Model):
-    """What each replica is to get, in order: a set comes behind those that it depends on."""
-
-    sets: dict[str, tuple[str, ...]]
-    warnings: tuple[str, ...] = ()
 
 
 class LogsReport(Model):
@@ -77,6 +83,11 @@ class _Work:
     sent: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failures: list[BackupError] = field(default_factory=list)
+    failed: dict[str, BackupError] = field(default_factory=dict)  # sets that the replica at hand did not get
+
+    @property
+    def damaged(self) -> list[str]:
+        return [name for name, error in self.failed.items() if isinstance(error, IntegrityError)]
 
     def warn(self, words: str) -> None:
         if words not in self.warnings:
@@ -84,174 +95,13 @@ class _Work:
             self.warnings.append(words)
 
 
-@dataclass(frozen=True)
-class _Trusted:
-    """A published set: its manifest as it was signed, and the repositories that have it so."""
-
-    proved: Proved
-    holders: list[Repository]
-
-
-def plan_copies(
-    settings: Settings, connections: Connections, announced: Sequence[str] = (), asked: Sequence[str] = ()
-) -> CopyPlan:
-    """Which sets the replicas are to get: those that are named, and those newer than a replica's newest of a cadence.
-
-    So what was published while nobody listened is not forgotten, and what a replica's retention removed does not come
-    back. A replica without any set of a cadence gets the newest one. What a set depends on comes with it.
-
-    Args:
-        settings: the site.
-        connections: where its credentials are.
-        announced: sets that were published, as the asset's events name them; one that is gone again is a warning.
-        asked: sets that a person names.
-
-    Raises:
-        PermanentError: no replica is configured, or a set that was asked for is nowhere.
-        IntegrityError: a replica has another set under that name.
-        BackupError: a repository can't be reached.
-    """
-    if not settings.replicas:
-        raise PermanentError(
-            f"{settings.source}: no repository has `role: replica`, so there is nowhere to copy to: add one, or pause "
-            "this DAG."
-        )
-    sources, published = _published(_catalogs(settings, open_repositories(settings, connections)))
-    if unknown := [name for name in asked if name not in published]:
-        raise PermanentError(f"There is no set {', '.join(unknown)} in any repository: see `spoqplus-backup list`.")
-    warnings = [
-        f"{name} was published but is gone again: it is not copied." for name in announced if name not in published
-    ]
-    named = [published[name] for name in dict.fromkeys([*asked, *announced]) if name in published]
-    sets = {}
-    for replica in settings.replicas:
-        target = _catalog(settings, open_repository(settings, replica.name, connections))
-        there = {ref.name: ref for ref in target.sets()}
-        wanted = [*(ref for ref in named if ref.name not in there), *_newer(published.values(), there.values())]
-        for ref in named:
-            if ref.name in there:
-                _refuse_other(sources, target, ref)
-        sets[replica.name] = tuple(_with_bases(sources, wanted, set(there)))
-        log.info("%s lacks %d sets: %s", replica.name, len(sets[replica.name]), ", ".join(sets[replica.name]) or "none")
-    return CopyPlan(sets=sets, warnings=tuple(warnings))
-
-
-def _published(catalogs: Sequence[Catalog]) -> tuple[list[Catalog], dict[str, SetRef]]:
-    """The sources that can be listed, and every set in them by its name.
-
-    Raises:
-        BackupError: none can.
-    """
-    failure: BackupError | None = None
-    sources: list[Catalog] = []
-    found: dict[str, SetRef] = {}
-    for catalog in catalogs:
-        try:
-            found |= {ref.name: ref for ref in catalog.sets()}
-        except BackupError as error:
-            log.warning("%s is left out: %s", catalog.repository.name, error)
-            failure = error
-        else:
-            sources.append(catalog)
-    if not sources and failure is not None:
-        raise failure
-    return sources, found
-
-
-def _catalog(settings: Settings, repository: Repository) -> Catalog:
-    return Catalog(repository, settings.signing.public_key_files, settings.site)
-
-
-def _catalogs(settings: Settings, repositories: Iterable[Repository]) -> list[Catalog]:
-    return [_catalog(settings, repository) for repository in repositories]
-
-
-def _newer(published: Iterable[SetRef], there: Iterable[SetRef]) -> list[SetRef]:
-    newest: dict[str, str] = {}
-    for ref in there:
-        newest[ref.cadence] = max(ref.id, newest.get(ref.cadence, ""))
-    found: dict[str, list[SetRef]] = {}
-    for ref in sorted(published, key=lambda ref: ref.id):
-        if ref.cadence != SAFETY and ref.id > newest.get(ref.cadence, ""):
-            found.setdefault(ref.cadence, []).append(ref)
-    return [ref for cadence, refs in found.items() for ref in (refs if cadence in newest else refs[-1:])]
-
-
-def _with_bases(sources: Sequence[Catalog], wanted: Iterable[SetRef], there: set[str]) -> list[str]:
-    """The sets, oldest first, each behind those that it depends on and the replica lacks."""
-    order: dict[str, None] = {}
-
-    def add(ref: SetRef) -> None:
-        if ref.name in there or ref.name in order:
-            return
-        for base in _depends_on(sources, ref):
-            add(base)
-        order[ref.name] = None
-
-    for ref in sorted(wanted, key=lambda ref: ref.id):
-        add(ref)
-    return list(order)
-
-
-def _depends_on(sources: Sequence[Catalog], ref: SetRef) -> list[SetRef]:
-    """What a set stands on, as far as a source still has it."""
-    try:
-        trusted = _trusted(sources, ref)
-    except IntegrityError:  # the copy will say so, and go on with the next set
-        return []
-    bases = [SetRef(*name.split("/", 1)) for name in trusted.proved.manifest.depends_on]
-    return [base for base in bases if any(_has(catalog, base) for catalog in sources)]
-
-
-def _has(catalog: Catalog, ref: SetRef) -> bool:
-    return catalog.repository.stat(f"{ref.name}/{MANIFEST}") is not None
-
-
-def _trusted(sources: Sequence[Catalog], ref: SetRef) -> _Trusted:
-    """A set's manifest from the first source where it can be trusted, and every source that has the same.
-
-    Raises:
-        IntegrityError: there is none; the first one's reason.
-        BackupError: the only sources that may have one can't be reached.
-    """
-    found: _Trusted | None = None
-    failure: BackupError | None = None
-    for catalog in sources:
-        try:
-            if not _has(catalog, ref):
-                continue
-            proved = catalog.prove(ref)
-        except BackupError as error:
-            log.warning("%s", error)
-            failure = failure or error
-            continue
-        found = found or _Trusted(proved, [])
-        if proved.content == found.proved.content:
-            found.holders.append(catalog.repository)
-    if found is None:
-        raise failure or IntegrityError(f"{ref.name} is in no repository any more: it was deleted meanwhile.")
-    return found
-
-
-def _refuse_other(sources: Sequence[Catalog], target: Catalog, ref: SetRef) -> None:
-    """See that a replica's set is the same as ours.
-
-    Raises:
-        IntegrityError: it is another one.
-    """
-    if target.repository.read(f"{ref.name}/{MANIFEST}") != _trusted(sources, ref).proved.content:
-        raise IntegrityError(
-            f"{target.repository.url} holds another set under the name {ref.name}: another site or host writes there, "
-            "or somebody replaced it. Find out which, and move what is there away, before anything is copied."
-        )
-
-
 def copy_sets(
     settings: Settings, connections: Connections, plan: CopyPlan, shared: SharedObjects | None = None
 ) -> CopyReport:
     """Copy the sets of a plan, each to its end before the next: one that can't be copied does not hold up others.
 
-    An object that is damaged in one source is taken from another, with a warning.
+    An object that is damaged in one source is taken from another, with a warning; so is a set that was deleted since
+    the plan was made.
 
     Args:
         settings: the site.
@@ -275,15 +125,18 @@ def copy_sets(
             shared,
             warnings=list(plan.warnings),
         )
+        damaged = Damaged.read(settings)
         for replica, names in plan.sets.items():
-            failed: set[str] = set()
+            work.failed = {}
             for name in names:
-                done = _copied(work, connections, replica, name, failed)
-                if done is None:
-                    failed.add(name)
-                else:
+                done = _copied(work, connections, replica, name)
+                if done is not None:
                     group = copied if done else present
                     group[replica] = (*group.get(replica, ()), name)
+            found = {name: datetime.now(timezone.utc) for name in work.damaged}
+            before = {name: at for name, at in damaged.sets.get(replica, {}).items() if name not in names}
+            damaged.sets[replica] = before | found
+        damaged.write(settings)
         shutil.rmtree(work.folder, ignore_errors=True)
     seconds = work.progress.finish()
     if work.failures:
@@ -299,44 +152,95 @@ def copy_sets(
     )
 
 
-def _copied(work: _Work, connections: Connections, replica: str, name: str, failed: set[str]) -> bool | None:
+def _copied(work: _Work, connections: Connections, replica: str, name: str) -> bool | None:
     """Copy one set; False when it was there, None when it could not be copied."""
     ref = SetRef(*name.split("/", 1))
     long_term = cadence_named(ref.cadence).long_term
     try:
-        target = open_repository(work.settings, replica, connections, long_term=long_term)
-        sharing = open_repository(work.settings, replica, connections, long_term=long_term, shared=True)
-        return _copy_set(work, target, sharing, ref, failed)
+        into = _Target(
+            own=open_repository(work.settings, replica, connections, long_term=long_term),
+            sharing=open_repository(work.settings, replica, connections, long_term=long_term, shared=True),
+            beside=open_repository(work.settings, replica, connections),
+        )
+        return _copy_set(work, into, ref)
+    except GoneError as error:
+        work.failed[name] = error
+        work.warn(str(error))
     except BackupError as error:  # the next set may be well
         log.warning("%s could not be copied to %s: %s", name, replica, error)
+        work.failed[name] = error
         work.failures.append(error)
-        return None
+    return None
 
 
-def _copy_set(work: _Work, target: Repository, sharing: Repository, ref: SetRef, failed: set[str]) -> bool:
-    """Copy one set; `sharing` is the same replica, opened for what several sets name."""
-    sources = _catalogs(work.settings, work.sources)
-    into = _catalog(work.settings, target)
-    if _has(into, ref):
-        _refuse_other(sources, into, ref)
+@dataclass(frozen=True)
+class _Target:
+    """A replica, opened for a set's own objects, for those that several sets name, and for what is not kept long."""
+
+    own: Repository
+    sharing: Repository
+    beside: Repository
+
+
+def _copy_set(work: _Work, into: _Target, ref: SetRef) -> bool:
+    target = into.own
+    sources = catalogs_of(work.settings, work.sources)
+    if has(target, ref):
+        refuse_other(sources, catalog_of(work.settings, target), ref)
         return False
-    trusted = _trusted(sources, ref)
+    trusted = trusted_in(sources, ref)
     manifest = trusted.proved.manifest
-    if missing := failed.intersection(manifest.depends_on):
-        raise PermanentError(f"{ref.name} depends on {', '.join(missing)}, which could not be copied to {target.url}.")
+    _check_bases(work, target, manifest)
     log.info("Copying %s to %s", ref.name, target.url)
     objects = {f"{ref.name}/{key}": part for key, part in manifest.objects().items()}
-    with contextlib.ExitStack() as stack:  # retention leaves it alone meanwhile
-        for holder in trusted.holders:
-            stack.enter_context(leased(holder, [ref.name], f"replication to {target.name}", "copy"))
-        _send(work, trusted.holders, target, objects)
+    used = [ref.name, *([FACES] if any(item.name == FACE_IMAGES for item in manifest.components) else [])]
+    with contextlib.ExitStack() as stack:  # retention leaves it alone meanwhile, here and there
+        holders = _leased_holders(stack, trusted.holders, target, ref)
+        stack.enter_context(leased(into.beside, used, f"replication from {holders[0].name}", PURPOSE))
+        _send(work, holders, target, objects)
         if work.shared is not None:
-            _send_shared(work, trusted.holders, sharing, work.shared(trusted.holders[0], manifest))
-    _check_logs(work.settings, target, manifest)
-    target.put_bytes(f"{ref.name}/{SIGNATURE}", trusted.proved.signature)
-    target.put_bytes(f"{ref.name}/{MANIFEST}", trusted.proved.content)
+            _send_shared(work, holders, into.sharing, work.shared(holders[0], manifest))
+        _check_logs(work.settings, target, manifest)
+        target.put_bytes(f"{ref.name}/{SIGNATURE}", trusted.proved.signature)
+        target.put_bytes(f"{ref.name}/{MANIFEST}", trusted.proved.content)
     log.info("Published %s in %s", ref.name, target.url)
     return True
+
+
+def _check_bases(work: _Work, target: Repository, manifest: Manifest) -> None:
+    """See that nothing which a set depends on failed before it; a base that is damaged damages it, too.
+
+    Raises:
+        BackupError: something did.
+    """
+    for base in manifest.depends_on:
+        if (failure := work.failed.get(base)) is not None:
+            words = f"{manifest.name} depends on {base}, which could not be copied to {target.url}."
+            raise IntegrityError(words) if isinstance(failure, IntegrityError) else BackupError(words)
+
+
+def _leased_holders(
+    stack: contextlib.ExitStack, holders: Sequence[Repository], target: Repository, ref: SetRef
+) -> list[Repository]:
+    """Those that keep the set until the stack ends: of a copy that is being deleted nothing is read.
+
+    Raises:
+        GoneError: it was deleted everywhere.
+        BackupError: none can keep it.
+    """
+    failure: BackupError | None = None
+    found = []
+    for holder in holders:
+        try:
+            stack.enter_context(leased(holder, [ref.name], f"replication to {target.name}", PURPOSE))
+            if has(holder, ref):  # retention may have ended before the lease began
+                found.append(holder)
+        except BackupError as error:
+            log.warning("%s is not copied from %s: %s", ref.name, holder.name, error)
+            failure = error
+    if not found:
+        raise failure or GoneError(f"{ref.name} was deleted before it could be copied to {target.url}.")
+    return found
 
 
 def _send(work: _Work, holders: Sequence[Repository], target: Repository, objects: Mapping[str, Part]) -> None:

@@ -303,10 +303,10 @@ class ObjectLockSettings(Model):
 class KeepSettings(Model):
     """What a repository keeps. A set stays when any of these rules keeps it; everything else goes.
 
-    `days`: all sets of so many days before the newest one. `daily`, `weekly`, `monthly`: of the sets in these folders
-    the newest of each of the last so many days, weeks and months that have one. Both count from backups, not from
-    today: when backups stop, or a clock is wrong, nothing goes. `safety_days`: what restores replaced.
-    `point_in_time_days`: binary logs, from the oldest kept full backup in so many days before the newest set.
+    `days`: all sets of the last so many days that have a good full backup. `daily`, `weekly`, `monthly`: of the sets in
+    these folders the newest of each of the last so many days, weeks and months that have one. Both count backups, not
+    days up to today: when backups stop, or a clock is wrong, nothing goes. `safety_days`: what restores replaced.
+    `point_in_time_days`: binary logs, from the oldest kept full backup in so many days before the newest good one.
     `forever`: nothing is ever deleted here.
     """
 

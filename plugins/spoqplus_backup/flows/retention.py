@@ -43,6 +43,11 @@ def retention_params(settings: Settings) -> dict[str, Param]:
     }
 
 
+def active_runs(settings: Settings) -> int:
+    """How many runs there may be: for each repository one may wait for a person, and another goes on in the others."""
+    return len(settings.repositories) + 1
+
+
 def group_id(repository: RepositorySettings) -> str:
     """A repository's name as a task group's."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", repository.name)

@@ -91,6 +91,11 @@ def _point(report: RunReport, detail: Mapping[str, Any]) -> str:
     )
 
 
+def _detail(restored: Restored, stage: str) -> Mapping[str, Any]:
+    detail: Mapping[str, Any] = ((restored.stages or {}).get(stage) or {}).get("detail", {})
+    return detail
+
+
 def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any]) -> list[Block]:
     language = report.language
     environment = text(language, f"form.environment.{plan['environment']}")
@@ -126,6 +131,8 @@ def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any])
     if restored.differences:
         lines = [_difference(report, found) for found in restored.differences]
         blocks.append(bullets(text(language, "slack.differences"), lines))
+    if kept := _detail(restored, "verify_restore").get("kept_aside"):
+        blocks.append(context(escape(text(language, "restore.kept_aside", paths=kept, run=plan["run"]))))
     if plan["warnings"]:
         blocks.append(bullets(text(language, "slack.warnings"), [escape(warning) for warning in plan["warnings"]]))
     return blocks

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spoqplus_backup.core.progress import human_bytes
+from spoqplus_backup.core.retention.deleting import RetentionReport
 from spoqplus_backup.messages import duration, text
 from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header, section
 from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
@@ -39,7 +40,7 @@ def retention_message(
         )
     )
     for name, found in reports.items():
-        blocks += _repository_blocks(report, name, found)
+        blocks += _repository_blocks(report, name, RetentionReport.model_validate(found))
     lines = [f"{escape(name)}: {escape(words)}" for name, plan in plans.items() for words in plan["problems"]]
     if lines:
         blocks.append(bullets(text(language, "slack.retention.problems"), _some(report, lines, MOST_WORDS)))
@@ -57,28 +58,30 @@ def approval_message(report: RunReport, repository: str, count: int, size: int, 
     return Message(text=title, blocks=[header(title), section(said), context(run_link(report))])
 
 
-def _repository_blocks(report: RunReport, name: str, found: Mapping[str, Any]) -> list[Block]:
+def _repository_blocks(report: RunReport, name: str, found: RetentionReport) -> list[Block]:
     language = report.language
     counts = text(
         language,
         "retention.report",
         repository=escape(name),
-        sets=len(found["sets"]),
-        logs=f"{found['logs']:,}",
-        unfinished=len(found["unfinished"]),
-        uploads=found["uploads"],
-        faces=f"{found['faces']:,}",
-        size=human_bytes(found["bytes"]),
+        sets=found.count("sets"),
+        logs=f"{found.logs:,}",
+        unfinished=found.count("unfinished"),
+        uploads=found.uploads,
+        faces=f"{found.faces:,}",
+        size=human_bytes(found.bytes),
     )
-    lines = [f"`{escape(item)}`" for item in (*found["sets"], *found["unfinished"])]
-    blocks = [bullets(counts, _some(report, lines, MOST_SETS))]
-    left = [escape(words) for words in (*found["refused"], *found["spared"])]
+    lines = [f"`{escape(item)}`" for item in (*found.sets, *found.unfinished)]
+    more = found.left_out.get("sets", 0) + found.left_out.get("unfinished", 0)
+    blocks = [bullets(counts, _some(report, lines, MOST_SETS, more))]
+    left = [escape(words) for words in (*found.refused, *found.spared)]
     if left:
-        blocks.append(bullets(text(language, "slack.retention.refused"), _some(report, left, MOST_WORDS)))
+        more = found.left_out.get("refused", 0) + found.left_out.get("spared", 0)
+        blocks.append(bullets(text(language, "slack.retention.refused"), _some(report, left, MOST_WORDS, more)))
     return blocks
 
 
-def _some(report: RunReport, lines: list[str], most: int) -> list[str]:
-    if len(lines) <= most:
-        return lines
-    return [*lines[:most], text(report.language, "slack.more", count=len(lines) - most)]
+def _some(report: RunReport, lines: list[str], most: int, more: int = 0) -> list[str]:
+    """The first lines, and how many are left; `more` are not among them."""
+    left = max(0, len(lines) - most) + more
+    return [*lines[:most], *([text(report.language, "slack.more", count=left)] if left else [])]

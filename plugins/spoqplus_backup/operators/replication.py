@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 class ListSetsOperator(SiteOperator):
-    """Finds what each replica lacks: the sets that the asset's events or the form name, and newer ones than it has."""
+    """Finds what each replica lacks: what the asset's events or the form name, and all else that it would keep."""
 
     ui_color = "#e8f0fe"
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """List."""
-        from spoqplus_backup.core.replication import plan_copies
+        from spoqplus_backup.core.replication_plan import plan_copies
 
         asked = _asked(context)
         plan = plan_copies(settings, connections, tuple(_announced(context)), asked)
@@ -73,7 +73,8 @@ class CopySetsOperator(SiteOperator):
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Copy."""
         from spoqplus_backup.core.files.face_check import shared_checksums
-        from spoqplus_backup.core.replication import CopyPlan, copy_sets
+        from spoqplus_backup.core.replication import copy_sets
+        from spoqplus_backup.core.replication_plan import CopyPlan
 
         listed = context["ti"].xcom_pull(task_ids=self.list_task_id)
         if not isinstance(listed, dict):

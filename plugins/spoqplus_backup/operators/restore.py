@@ -116,6 +116,7 @@ def _summary(settings: "Settings", plan: "RestorePlan") -> dict[str, Any]:
 
     replay = plan.replay
     return {
+        "run": plan.run_id,
         "environment": plan.request.environment,
         "place": plan.place,
         "backup": plan.backup,
@@ -317,6 +318,8 @@ class VerifyRestoreOperator(SiteOperator):
         if plan.has_database and (found := compare_with_now(settings, connections, plan)):
             log.info("%s", differences_markdown(settings, found))
             context["ti"].xcom_push(key=DIFFERENCES_KEY, value=[one.model_dump(mode="json") for one in found])
+        if kept := summary.detail.get("kept_aside"):
+            log.info("%s", text(settings.language, "restore.kept_aside", paths=kept, run=plan.run_id))
         return log_summary(settings, summary)
 
 

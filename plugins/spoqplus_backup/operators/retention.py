@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 APPROVE = "Approve"  # the option of Airflow's ApprovalOperator
 MARKDOWN_KEY = "markdown"  # XCom: the plan or the report as a person reads it
 DRY_RUN = "dry_run"  # the DAG's parameter
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")  # states of Airflow's
 
 
 class RepositoryOperator(SiteOperator):
@@ -43,7 +44,8 @@ class RepositoryOperator(SiteOperator):
 class PlanRetentionOperator(RepositoryOperator, SkipMixin):
     """Decides what stays in a repository and what goes, with the reason for each; the whole table is in its log.
 
-    The approval is skipped unless more would go than may without a person; a dry run ends here.
+    The approval is skipped unless more would go than may without a person. A dry run ends here, and so does one of a
+    repository that an earlier run has asked a person about.
 
     :param delete_task_id: the task that carries the plan out.
     """
@@ -58,44 +60,63 @@ class PlanRetentionOperator(RepositoryOperator, SkipMixin):
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Plan. The result is pushed before the skipping, which ends the task."""
-        from spoqplus_backup.core.retention.planning import plan_repository
+        from spoqplus_backup.core.retention.planning import note_asked, plan_repository
         from spoqplus_backup.retention_text import MOST_ROWS, plan_markdown
 
         plan = plan_repository(settings, connections, self.repository, run_name(context))
+        dry_run = bool(context["params"].get(DRY_RUN))
+        asking = self.asked_elsewhere(context, settings) if plan.needs_approval and not dry_run else None
         log.info("%s", plan_markdown(settings, self.repository, plan))
         ti = context["ti"]
         ti.xcom_push(key=MARKDOWN_KEY, value=plan_markdown(settings, self.repository, plan, MOST_ROWS))
-        ti.xcom_push(key="return_value", value=_summary(settings, plan))
-        dry_run = bool(context["params"].get(DRY_RUN))
+        ti.xcom_push(key="return_value", value=_summary(settings, plan) | {"asked_by": asking})
         if dry_run:
             log.info("%s", text(settings.language, "log.dry_run"))
+        elif asking is not None:
+            log.info("%s", text(settings.language, "log.asked_already", run=asking))
         elif plan.needs_approval:
+            note_asked(settings, run_name(context), self.repository)
             _tell(context, settings, self.repository, plan)
         downstream = self.get_flat_relatives(upstream=False)
-        unneeded = self.unneeded(dry_run=dry_run, needs_approval=plan.needs_approval)
+        unneeded = self.unneeded(plans_only=dry_run or asking is not None, needs_approval=plan.needs_approval)
         self.skip(ti, [task for task in downstream if task.task_id in unneeded])
 
-    def unneeded(self, *, dry_run: bool, needs_approval: bool) -> set[str]:
+    def asked_elsewhere(self, context: "Context", settings: "Settings") -> str | None:
+        """An earlier run that waits for a person, or deletes what one agreed to; None: there is none."""
+        from spoqplus_backup.core.retention.planning import asked_by
+
+        run = asked_by(settings, self.repository)
+        if run is None or run == run_name(context):
+            return None
+        ti, run_id = context["ti"], run.partition("/")[2]
+        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[run_id]).get(run_id, {})
+        under_way = any(states.get(task, ENDED[0]) not in ENDED for task in (self.approve_task_id, self.delete_task_id))
+        return run if under_way else None
+
+    def unneeded(self, *, plans_only: bool, needs_approval: bool) -> set[str]:
         """The tasks that such a run skips."""
-        if dry_run:
+        if plans_only:
             return {self.approve_task_id, self.delete_task_id}
         return set() if needs_approval else {self.approve_task_id}
 
 
 def _summary(settings: "Settings", plan: "RepositoryPlan") -> dict[str, Any]:
-    from spoqplus_backup.retention_text import problems, why_kept
+    from spoqplus_backup.retention_text import MOST_CHARACTERS, MOST_ROWS, problems, why_kept
 
     gone = plan.deletions
+    sets = [item.name for item in gone if item.kind == "set"]
     return {
         "delete": len(gone),
         "bytes": sum(item.bytes for item in gone),
-        "sets": [item.name for item in gone if item.kind == "set"],
+        "sets": len(sets),
+        "first_sets": sets[:MOST_ROWS],
         "keep": len(plan.decisions) - len(gone),
         "why_kept": why_kept(plan),
         "newest": plan.newest,
+        "nothing_good": plan.nothing_good,
         "share": round(plan.share, 3),
         "needs_approval": plan.needs_approval,
-        "problems": problems(settings, plan)[:20],
+        "problems": [words[:MOST_CHARACTERS] for words in problems(settings, plan)[:20]],
     }
 
 
@@ -117,7 +138,7 @@ class DeleteOperator(RepositoryOperator):
         """Delete."""
         from spoqplus_backup.core.retention.deleting import carry_out
         from spoqplus_backup.core.retention.planning import load_plan
-        from spoqplus_backup.retention_text import report_markdown
+        from spoqplus_backup.retention_text import MOST_CHARACTERS, MOST_ROWS, report_markdown
 
         run = run_name(context)
         plan = load_plan(settings, run, self.repository)
@@ -125,7 +146,9 @@ class DeleteOperator(RepositoryOperator):
             self.check_approved(context, settings, plan.made_at)
         report = carry_out(settings, connections, self.repository, plan, run)
         log.info("%s", report_markdown(settings, [report]))
-        context["ti"].xcom_push(key="return_value", value=report.model_dump(mode="json"))
+        context["ti"].xcom_push(
+            key="return_value", value=report.shortened(MOST_ROWS, MOST_CHARACTERS).model_dump(mode="json")
+        )
         if report.refused:
             raise PermanentError(
                 text(
@@ -184,7 +207,8 @@ class ReportRetentionOperator(SiteOperator):
         lost = check_newest(settings, connections, newest)
         if lost:
             raise PermanentError(" ".join(lost))
-        whole = len(reports) == len(self.delete_task_ids) and not any(report.refused for report in reports)
+        waiting = sum(bool(plan and plan["asked_by"]) for plan in plans.values())
+        whole = len(reports) + waiting == len(self.delete_task_ids) and not any(report.refused for report in reports)
         if whole or context["params"].get(DRY_RUN):  # what failed may be cleared, and needs its plan
             forget_run(settings, run_name(context))
         return {

@@ -1,13 +1,12 @@
 """Airflow's connections without Airflow, and what becomes of them."""
 
 import json
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spoqplus_backup.core.connections import ConnectionRecord, DatabaseLogin, EnvironmentConnections, _moment, s3_client
+from spoqplus_backup.core.connections import ConnectionRecord, DatabaseLogin, EnvironmentConnections, s3_client
 from spoqplus_backup.core.errors import SettingsError
 
 PASSWORD = "p@ss/w:rd?#&% 한글"
@@ -198,10 +197,3 @@ class TestS3Client:
 
         with pytest.raises(SettingsError, match="The connection aws "):
             self.client("AKIA", None, **extra)
-
-
-@pytest.mark.parametrize(
-    "value", ["2025-01-02T03:04:05.000Z", "2025-01-02T03:04:05Z", "Thu, 02 Jan 2025 03:04:05 GMT", 1735787045]
-)
-def test_times_are_read_as_botocore_reads_them(value: str | int) -> None:
-    assert _moment(value) == datetime(2025, 1, 2, 3, 4, 5, tzinfo=timezone.utc)

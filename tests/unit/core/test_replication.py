@@ -1,19 +1,28 @@
 """Copies from repository to repository: whole or not at all, once, and never over another set."""
 
 import hashlib
+import multiprocessing
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
-from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
+from spoqplus_backup.core import replication, replication_plan
+from spoqplus_backup.core.errors import BackupError, DiskFullError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE
-from spoqplus_backup.core.replication import CopyPlan, CopyReport, copy_sets, plan_copies
+from spoqplus_backup.core.replication import CopyReport, copy_sets
+from spoqplus_backup.core.replication_plan import CopyPlan, plan_copies
+from spoqplus_backup.core.repository import leases
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.opener import open_all, open_repositories, open_repository
-from spoqplus_backup.core.settings import Settings, load_settings
+from spoqplus_backup.core.settings import RepositorySettings, Settings, load_settings
 from support import s3
 from support.connections import FixedConnections
 from support.keys import SigningPair, age_pair, signing_pair
@@ -107,7 +116,7 @@ def test_a_second_time_nothing_is_sent(world: World) -> None:
 
     assert (report.copied, report.present) == ({}, {"dr": (ONE,)})
     assert world.faults.count("PUT") == 0
-    assert world.plan(ONE).sets == {"dr": ()}
+    assert world.plan().sets == {"dr": ()}
 
 
 def test_it_goes_on_where_it_was_interrupted(world: World) -> None:
@@ -133,6 +142,16 @@ def test_a_replica_out_of_order_is_worth_another_try(world: World) -> None:
 
     world.faults.always = None
     assert world.copy(ONE).copied == {"dr": (ONE,)}
+
+
+def test_a_replica_without_room_is_tried_again_by_the_next_run(world: World) -> None:
+    world.publish(ONE)
+    world.faults.always, world.faults.only, world.faults.code = 507, "PUT", "XMinioStorageFull"
+    with pytest.raises(DiskFullError, match=r"The server has no room for s3://.*: free some or raise its quota"):
+        world.copy(ONE)
+
+    world.faults.always = None
+    assert copy_sets(world.settings, world.connections, world.plan()).copied == {"dr": (ONE,)}
 
 
 def test_an_object_that_is_damaged_in_one_source_comes_from_another(world: World) -> None:
@@ -198,42 +217,57 @@ def test_another_set_under_the_same_name_is_never_overwritten(world: World) -> N
     world.publish(ONE, [world.replica], run_id="somebody/else")
     before = world.replica.read(f"{ONE}/{MANIFEST}")
 
+    world.publish(TWO)
     with pytest.raises(IntegrityError, match=f"dr holds another set under the name {ONE}"):
-        world.plan(ONE)
-    with pytest.raises(IntegrityError, match=f"dr holds another set under the name {ONE}"):
-        world.copy(ONE)
+        copy_sets(world.settings, world.connections, world.plan(ONE))
 
     assert world.replica.read(f"{ONE}/{MANIFEST}") == before
+    assert world.replica.stat(f"{TWO}/{MANIFEST}") is not None
 
 
-def test_several_events_at_once(world: World) -> None:
-    for name in (ONE, TWO, WEEKLY):
+INCREMENTAL = "incremental/20250303_060000"
+
+
+def test_what_is_newest_counts_most_and_incremental_sets_come_last(world: World) -> None:
+    for name in (INCREMENTAL, ONE, TWO, WEEKLY):
         world.publish(name)
-    assert world.plan(TWO, WEEKLY, TWO, ONE).sets == {"dr": (ONE, TWO, WEEKLY)}
+    assert world.plan(TWO, WEEKLY, TWO, ONE).sets == {"dr": (WEEKLY, TWO, ONE, INCREMENTAL)}
 
 
-def test_what_was_published_while_nobody_listened_is_not_forgotten(world: World) -> None:
+def test_every_run_brings_what_is_lacking(world: World) -> None:
     for name in (ONE, TWO, THREE, WEEKLY, "safety/20250303_120000"):
         world.publish(name)
-    assert world.plan().sets == {"dr": (WEEKLY, THREE)}, "an empty replica gets the newest of each cadence"
+    for name in (TWO, THREE):
+        world.publish(name, [world.replica])
+    assert world.plan().sets == {"dr": (WEEKLY, ONE)}, "a copy that failed is made up for, newer ones or not"
 
-    world.publish(ONE, [world.replica])
-    assert world.plan(THREE).sets == {"dr": (TWO, WEEKLY, THREE)}
 
-
-def test_what_the_replica_s_retention_removed_does_not_come_back(world: World) -> None:
+def test_a_run_brings_a_part_of_many_and_what_is_named_in_any_case(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replication_plan, "AT_ONCE", 2)
     for name in (ONE, TWO, THREE, WEEKLY):
         world.publish(name)
-    for name in (THREE, WEEKLY):
-        world.publish(name, [world.replica])
-    assert world.plan().sets == {"dr": ()}
-    assert world.plan(asked=(ONE,)).sets == {"dr": (ONE,)}, "unless a person asks"
+    assert world.plan().sets == {"dr": (THREE, WEEKLY)}
+    assert world.plan(ONE).sets == {"dr": (THREE, ONE)}
+    assert world.plan(asked=(ONE, TWO, WEEKLY)).sets == {"dr": (WEEKLY, TWO, ONE)}
+
+
+def test_what_the_replica_s_retention_would_delete_is_not_brought(world: World) -> None:
+    first, second, replica = world.settings.repositories
+    keep = replica.keep.model_copy(update={"daily": 2, "weekly": 0, "monthly": 0})
+    few = world.settings.model_copy(update={"repositories": (first, second, replica.model_copy(update={"keep": keep}))})
+    for name in (ONE, TWO, THREE, WEEKLY):
+        world.publish(name)
+    world.publish(THREE, [world.replica])
+    planned = plan_copies(few, world.connections)
+    assert planned.sets == {"dr": (WEEKLY,)}, "the newest of a cadence always stays; TWO goes tomorrow"
+    assert plan_copies(few, world.connections, asked=(ONE,)).sets == {"dr": (WEEKLY, ONE)}, "unless a person asks"
 
 
 def test_what_a_set_stands_on_comes_first(world: World) -> None:
     world.publish(WEEKLY)
     world.publish(THREE, depends_on=(WEEKLY,))
-    world.publish("weekly/20250309_040000", [world.replica])
     assert world.plan(THREE).sets == {"dr": (WEEKLY, THREE)}
 
     for source in world.sources:
@@ -241,6 +275,131 @@ def test_what_a_set_stands_on_comes_first(world: World) -> None:
     with pytest.raises(IntegrityError, match="is not there"):
         world.copy(WEEKLY, THREE)
     assert world.replica.stat(f"{THREE}/{MANIFEST}") is None, "without its base it can't be restored"
+    assert world.plan().sets == {"dr": ()}, "neither will be better at the next run"
+
+
+def test_a_set_that_is_damaged_everywhere_is_told_once_a_day(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (ONE, TWO):
+        world.publish(name)
+    for source in world.sources:
+        source.put_bytes(PART, b"rotten")
+    with pytest.raises(IntegrityError, match=f"{PART} has"):
+        copy_sets(world.settings, world.connections, world.plan())
+    assert world.replica.stat(f"{TWO}/{MANIFEST}") is not None
+    assert world.plan().sets == {"dr": ()}
+    assert world.plan(asked=(ONE,)).sets == {"dr": (ONE,)}, "a person may know better"
+
+    monkeypatch.setattr(replication_plan, "DAMAGE_RESTS", timedelta(0))
+    assert world.plan().sets == {"dr": (ONE,)}
+    monkeypatch.undo()
+    (world.settings.staging.directory / "spoqplus" / "replication" / "damaged.json").write_text("not JSON")
+    assert world.plan().sets == {"dr": (ONE,)}, "forgotten, it is only tried sooner"
+    world.sources[0].put_bytes(PART, content_of(ONE, PARTS[0]))
+    assert world.copy(ONE).copied == {"dr": (ONE,)}
+
+
+def test_a_set_that_retention_deleted_meanwhile_is_a_warning(world: World) -> None:
+    world.publish(ONE)
+    world.publish(TWO)
+    plan = world.plan()
+    for source in world.sources:
+        for key in list(source.list(f"{ONE}/")):
+            source.delete(key)
+
+    report = copy_sets(world.settings, world.connections, plan)
+
+    assert report.copied == {"dr": (TWO,)}
+    assert report.warnings == (f"{ONE} is in no repository any more, it was deleted: it is not copied.",)
+
+
+def test_a_copy_that_is_being_deleted_is_not_read(world: World) -> None:
+    """The folder's retention is at it; the bucket still has the set."""
+    world.publish(ONE)
+    folder, bucket = world.sources
+    deleting = leases.take(folder, ONE, "retention", leases.DELETE)
+    folder.delete(PART)
+    report = world.copy(ONE)
+    assert (report.copied, report.warnings) == ({"dr": (ONE,)}, ())
+
+    world.publish(TWO)
+    for source in (folder, bucket):
+        leases.take(source, TWO, "retention", leases.DELETE)
+    with pytest.raises(BackupError, match=f"{TWO} is being deleted by retention") as caught:
+        world.copy(TWO)
+    assert not isinstance(caught.value, PermanentError), "the next try knows whether it is gone"
+    leases.release(folder, deleting)
+
+
+def test_retention_spares_a_set_while_it_is_copied_here_and_there(world: World) -> None:
+    world.publish(ONE)
+    seen: list[str] = []
+
+    def look(*_: object) -> list[tuple[str, str]]:
+        for repository in (*world.sources, world.replica):
+            seen.extend(lease.purpose for lease in leases.leases_of(repository, ONE))
+        return []
+
+    world.copy(ONE, shared=look)
+    assert seen == ["copy"] * 3
+    assert [leases.all_leases(repository) for repository in (*world.sources, world.replica)] == [[], [], []]
+
+
+def test_two_runs_at_once_send_everything_once(world: World) -> None:
+    world.publish(ONE)
+    world.publish(TWO)
+    with ThreadPoolExecutor(2) as pool:
+        reports = [run.result() for run in [pool.submit(world.copy, ONE, TWO) for _ in range(2)]]
+    assert sorted(report.sent_objects for report in reports) == [0, 2 * len(PARTS)]
+    assert [report.copied or report.present for report in reports] == [{"dr": (ONE, TWO)}] * 2
+    assert len(world.uploads()) == len(set(world.uploads()))
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(world: World) -> None:
+    world.publish(ONE)
+
+    def killed() -> None:
+        bring = replication._bring
+
+        def once(work: Any, holders: Any, target: Any, key: str, part: Any) -> None:
+            if key != PART:  # its source is read, nothing is sent
+                holders[0].get(key, work.folder / key, part.sha256, part.stored_bytes)
+                os.kill(os.getpid(), signal.SIGKILL)
+            bring(work, holders, target, key, part)
+
+        replication._bring, replication.STORE_THREADS = once, 1
+        world.copy(ONE)
+
+    victim = multiprocessing.get_context("fork").Process(target=killed)
+    victim.start()
+    victim.join()
+    assert victim.exitcode == -signal.SIGKILL
+    assert world.replica.stat(PART) is not None
+    assert world.replica.stat(f"{ONE}/{MANIFEST}") is None
+    world.faults.requests.clear()
+
+    report = world.copy(ONE)
+
+    assert report.sent_objects == len(PARTS) - 1
+    assert not any(request.endswith(PART) for request in world.uploads())
+    assert not list((world.settings.staging.directory / "spoqplus" / "replication").glob("copies*"))
+
+
+def test_a_folder_without_room_is_named_and_gets_what_fits(world: World, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    first, second, _ = world.settings.repositories
+    replica = RepositorySettings(name="dr", root=f"file://{disk}", role="replica")
+    here = world._replace(settings=world.settings.model_copy(update={"repositories": (first, second, replica)}))
+    here.publish(ONE)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", disk], check=True)
+    try:
+        with pytest.raises(DiskFullError, match=f"No space left on the disk of {disk}"):
+            here.copy(ONE)
+        assert here.replica.stat(f"{ONE}/{MANIFEST}") is None
+        subprocess.run(["mount", "-o", "remount,size=1m", disk], check=True)
+        assert here.copy(ONE).copied == {"dr": (ONE,)}
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_names_of_sets_that_are_nowhere(world: World) -> None:

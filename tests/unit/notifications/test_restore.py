@@ -56,6 +56,15 @@ def test_a_restore_to_production_says_who_approved_and_what_was_saved() -> None:
         assert part in said
 
 
+def test_what_is_kept_aside_is_named_with_the_way_to_remove_it() -> None:
+    verified = STAGES["verify_restore"] | {"detail": {"kept_aside": "/var/www/up.replaced-12345678-1"}}
+    plan = PLAN | {"run": "spoqplus_restore/manual__1"}
+    said = told(report(), Restored(plan, stages=STAGES | {"verify_restore": verified}))
+    command = "spoqplus-backup restore --drop spoqplus_restore/manual__1"
+    assert f"Kept aside: /var/www/up.replaced-12345678-1. To remove it: {command}" in said
+    assert "Kept aside" not in told(report(), Restored(plan, stages=STAGES))
+
+
 def test_a_restore_to_the_test_server_has_neither() -> None:
     said = told(report("ko"), Restored(PLAN | {"environment": "test", "warnings": []}, stages=STAGES))
     assert "✅ spoqplus 복원 완료" in said

@@ -19,6 +19,7 @@ class Run:
     """The run and the task instance that an operator sees, without an Airflow around: it keeps what is pushed."""
 
     states: dict[str, str] = field(default_factory=dict)
+    others: dict[str, dict[str, str | None]] = field(default_factory=dict)
     xcoms: dict[tuple[str, str], Any] = field(default_factory=dict)
     dag_id: str = "spoqplus_daily_backup"
     run_id: str = "manual__2026-01-02T03:00:00+00:00"
@@ -38,9 +39,10 @@ class Run:
     def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
         return self.xcoms.get((task_ids, key))
 
-    def get_task_states(self, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
-        assert (dag_id, run_ids) == (self.dag_id, [self.run_id])
-        return {self.run_id: self.states}
+    def get_task_states(self, dag_id: str, run_ids: list[str]) -> dict[str, Any]:
+        assert dag_id == self.dag_id
+        known = self.others | {self.run_id: self.states}
+        return {run_id: known[run_id] for run_id in run_ids if run_id in known}
 
 
 @pytest.fixture

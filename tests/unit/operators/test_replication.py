@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from spoqplus_backup.core import replication
+from spoqplus_backup.core import replication, replication_plan
 from spoqplus_backup.core.files.face_check import shared_checksums
-from spoqplus_backup.core.replication import CopyPlan, CopyReport, LogsReport
+from spoqplus_backup.core.replication import CopyReport, LogsReport
+from spoqplus_backup.core.replication_plan import CopyPlan
 from spoqplus_backup.notifications.replication import replication_message
 from spoqplus_backup.notifications.report import RunReport
 from spoqplus_backup.operators.notify import NotifyReplicationOperator
@@ -35,7 +36,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[str, ...], tupl
         calls.append((announced, asked))
         return PLAN
 
-    monkeypatch.setattr(replication, "plan_copies", plan)
+    monkeypatch.setattr(replication_plan, "plan_copies", plan)
     return calls
 
 

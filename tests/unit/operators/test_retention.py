@@ -1,5 +1,6 @@
 """What a retention skips, what it looks at before it deletes, and when it is red."""
 
+import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ TASKS = {"plan_task_ids": {"local": "local.plan"}, "delete_task_ids": {"local": 
 GONE = RetentionReport(
     repository="local", url="file:///backup", sets=("daily/20250101_030000",), objects=9, bytes=5 << 30
 )
-SUMMARY = {"newest": "daily/20260102_030000", "problems": []}
+SUMMARY = {"newest": "daily/20260102_030000", "problems": [], "asked_by": None}
 
 
 def planned(delete: int, keep: int) -> RepositoryPlan:
@@ -75,7 +76,7 @@ def answered(run: Any, option: str = "Approve", after: timedelta = timedelta(min
 
 
 @pytest.mark.parametrize(
-    ("dry_run", "needs_approval", "skipped"),
+    ("plans_only", "needs_approval", "skipped"),
     [
         (False, False, {"local.approve"}),
         (False, True, set()),
@@ -83,9 +84,73 @@ def answered(run: Any, option: str = "Approve", after: timedelta = timedelta(min
         (True, True, {"local.approve", "local.delete"}),
     ],
 )
-def test_what_a_run_skips(dry_run: bool, needs_approval: bool, skipped: set[str]) -> None:
+def test_what_a_run_skips(plans_only: bool, needs_approval: bool, skipped: set[str]) -> None:
     plan = PlanRetentionOperator(task_id="local.plan", **IDS, delete_task_id="local.delete")
-    assert plan.unneeded(dry_run=dry_run, needs_approval=needs_approval) == skipped
+    assert plan.unneeded(plans_only=plans_only, needs_approval=needs_approval) == skipped
+
+
+@pytest.fixture
+def planning(tmp_path: Path, site_file: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Plans to delete much from the repository, in a run of a name; what Slack is told, and what is skipped."""
+    site_file.write_text(site_file.read_text() + f"staging: {{directory: {tmp_path}/staging}}\n")
+    sites.cache_clear()
+    told: list[str] = []
+    skipped: list[set[str]] = []
+
+    def execute(run_id: str, *, dry_run: bool = False) -> tuple[bool, set[str]]:
+        told.clear()
+        skipped.clear()
+        monkeypatch.setattr("spoqplus_backup.core.retention.planning.plan_repository", lambda *_: planned(5, 5))
+        monkeypatch.setattr("spoqplus_backup.operators.notify.tell_retention_approval", lambda *_: told.append("asked"))
+        operator = PlanRetentionOperator(task_id="local.plan", **IDS, delete_task_id="local.delete")
+        real = operator.unneeded
+
+        def unneeded(**kwargs: bool) -> set[str]:
+            skipped.append(real(**kwargs))
+            return set()  # there is no Airflow that could skip
+
+        monkeypatch.setattr(operator, "unneeded", unneeded)
+        monkeypatch.setattr(operator, "skip", lambda *_: None)
+        run.run_id = run_id
+        operator.execute(run.context | {"params": {"dry_run": dry_run}})
+        return bool(told), skipped[0]
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("approve", "delete", "asked"),
+    [
+        ("awaiting_input", None, False),
+        (None, None, False),
+        ("success", "running", False),
+        ("success", "up_for_retry", False),
+        ("success", "success", True),
+        ("failed", "upstream_failed", True),
+        ("skipped", "skipped", True),
+    ],
+)
+def test_a_person_is_asked_about_a_repository_once_at_a_time(
+    planning: Any, run: Any, approve: str | None, delete: str | None, asked: bool
+) -> None:
+    assert planning("first") == (True, set())
+    run.others["first"] = {"local.approve": approve, "local.delete": delete}
+
+    assert planning("second") == (asked, set() if asked else {"local.approve", "local.delete"})
+    summary = run.xcoms["the_task", "return_value"]
+    assert summary["asked_by"] == (None if asked else f"{run.dag_id}/first")
+
+
+def test_who_asked_asks_again_when_cleared_and_a_run_that_is_gone_holds_up_none(planning: Any) -> None:
+    assert planning("first") == (True, set())
+    assert planning("first") == (True, set())
+    assert planning("second") == (True, set()), "Airflow does not know the first any more"
+
+
+def test_a_dry_run_asks_nobody_and_does_not_count_as_one_that_did(planning: Any, run: Any) -> None:
+    assert planning("dry", dry_run=True) == (False, {"local.approve", "local.delete"})
+    run.others["dry"] = {"local.approve": None, "local.delete": None}
+    assert planning("first") == (True, set())
 
 
 def test_a_little_needs_no_approval(deletion: Any, run: Any) -> None:
@@ -106,6 +171,32 @@ def test_much_needs_the_approval_of_this_very_plan(deletion: Any, run: Any) -> N
         deletion(plan)
     answered(run)
     assert deletion(plan) == [plan]
+
+
+def test_of_a_large_plan_and_report_xcom_has_the_first_and_the_log_all(
+    deletion: Any, run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = planned(delete=400, keep=400)
+    held = {"reason": "hold", "detail": "because " * 200}
+    decisions = [item.model_copy(update=held) if item.keep else item for item in plan.decisions]
+    untrusted = [item.model_copy(update={"reason": "untrusted"}) for item in decisions[-30:]]
+    plan = plan.model_copy(update={"decisions": (*decisions[:-30], *untrusted), "maximum_share": 1})
+    monkeypatch.setattr("spoqplus_backup.core.retention.planning.plan_repository", lambda *_: plan)
+    monkeypatch.setattr(PlanRetentionOperator, "skip", lambda *_: None)
+    run.task_id = "local.plan"
+    operator = PlanRetentionOperator(task_id="local.plan", **IDS, delete_task_id="local.delete")
+    with caplog.at_level("INFO"):
+        operator.execute(run.context | {"params": {}})
+    names = tuple(f"daily/{number}" for number in range(500))
+    words = tuple(f"{name}: " + "x" * 1000 for name in names)
+    with caplog.at_level("INFO"), pytest.raises(AirflowFailException, match="refused to delete 500 things"):
+        deletion(plan, GONE.model_copy(update={"sets": names, "spared": words, "refused": words}))
+
+    assert max(len(json.dumps(value)) for value in run.xcoms.values()) < 64 << 10
+    assert run.xcoms["local.plan", "return_value"]["sets"] == 400
+    assert run.xcoms["local.delete", "return_value"]["left_out"] == dict.fromkeys(("sets", "refused", "spared"), 440)
+    assert all(f"`{item.name}`" in caplog.text for item in plan.decisions)
+    assert all(f"`{name}`" in caplog.text for name in names)
 
 
 def test_what_was_refused_makes_it_red_and_is_still_reported(deletion: Any, run: Any) -> None:
@@ -168,6 +259,16 @@ def test_it_tells_what_went(run: Any, slack: SlackSink) -> None:
     assert "local: deleted 1 sets, 0 logs" in said
     assert "5.0 GiB freed" in said
     assert "`daily/20250101_030000`" in said
+
+
+def test_it_tells_some_of_much_and_how_much_more(run: Any, slack: SlackSink) -> None:
+    names = tuple(f"daily/{number}" for number in range(500))
+    many = GONE.model_copy(update={"sets": names, "refused": names})
+    notify(run, many.shortened(60, 300)).execute(run.context)
+    said = words(slack.messages[-1])
+    assert "local: deleted 500 sets" in said
+    assert "and 488 more" in said
+    assert "and 492 more" in said
 
 
 def test_of_a_run_that_deleted_nothing_there_is_nothing_to_tell(run: Any, slack: SlackSink) -> None:

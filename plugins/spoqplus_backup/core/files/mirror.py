@@ -162,6 +162,7 @@ def _rsync(chosen: MirrorSettings, options: Sequence[str], at: Callable[[int], N
         find_program("rsync", "rsync"),
         "--archive",
         "--hard-links",
+        "--sparse",
         "--acls",
         "--xattrs",
         "--delete-delay",  # at the end: a run that breaks off has deleted nothing

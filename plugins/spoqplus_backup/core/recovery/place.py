@@ -11,7 +11,7 @@ from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer, ServerPrograms
 from spoqplus_backup.core.recovery import rebuild as rebuilding
-from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan, restore_directory
+from spoqplus_backup.core.recovery.plan import VERIFIED, RestorePlan, load_plan, restore_directory
 from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.rebuild import Rebuild
 from spoqplus_backup.core.run import StageSummary
@@ -119,7 +119,7 @@ def rebuild_server(settings: Settings, connections: Connections, plan: RestorePl
 def forget_progress(directory: Path) -> None:
     """Forget what was loaded, replayed, copied and verified, for the server that had it is made anew."""
     names = ("load.json", "*.loaded", "replay.json", "replay-begun.json", "copied.json", "differences.json")
-    for path in (path for name in (*names, "verify.json") for path in directory.glob(name)):
+    for path in (path for name in (*names, VERIFIED) for path in directory.glob(name)):
         path.unlink()
 
 

@@ -16,6 +16,7 @@ from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import read_json
 
 PLAN = "plan.json"  # in a restore's folder
+VERIFIED = "verify.json"  # there when the whole of it was verified
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -66,6 +67,12 @@ class RestorePlan(Model):
         return (*(component.name for component in self.components), *(planned.name for planned in self.files))
 
     @property
+    def sets(self) -> tuple[tuple[str, str], ...]:
+        """Repository and name of every set that is read, those that incremental archives stand on included."""
+        archives = (archive for planned in self.files for archive in planned.archives)
+        return tuple(dict.fromkeys([(self.repository, self.backup), *((one.repository, one.set) for one in archives)]))
+
+    @property
     def has_database(self) -> bool:
         """Whether anything of it concerns a server."""
         return bool(self.components)
@@ -109,12 +116,12 @@ class RestorePlan(Model):
 def restore_directory(settings: Settings, run_id: str) -> Path:
     """The folder of a restore on the worker's disk."""
     readable = _UNSAFE.sub("_", run_id)[:80]
-    return (
-        settings.staging.directory
-        / "restore"
-        / settings.site
-        / f"{readable}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
-    )
+    return restores_directory(settings) / f"{readable}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
+
+
+def restores_directory(settings: Settings) -> Path:
+    """The folder that holds those of all restores."""
+    return settings.staging.directory / "restore" / settings.site
 
 
 def load_plan(settings: Settings, run_id: str) -> RestorePlan:

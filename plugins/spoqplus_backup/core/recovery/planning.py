@@ -11,10 +11,11 @@ from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.errors import BackupError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import Component, DumpObject, Index, Manifest
 from spoqplus_backup.core.mysql import client, server
-from spoqplus_backup.core.notice import Notice
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
+from spoqplus_backup.core.recovery.files.leftovers import leftover_notices
 from spoqplus_backup.core.recovery.files.plan import PlannedFiles, Wish, check_places, in_order, plan_files, root_for
 from spoqplus_backup.core.recovery.index import read_index
+from spoqplus_backup.core.recovery.keeping import keep_sets
 from spoqplus_backup.core.recovery.plan import PLAN, PlannedComponent, RestorePlan, restore_directory
 from spoqplus_backup.core.recovery.plan_warnings import (
     rebuild_warnings,
@@ -42,10 +43,12 @@ FIXED_SECONDS = 30.0
 def make_plan(settings: Settings, connections: Connections, request: RestoreRequest, run_id: str) -> RestorePlan:
     """Find the backup, prove its manifest, look at the target, and write down what will be done.
 
-    Nothing is changed anywhere but in the restore's own folder.
+    Nothing is changed anywhere but in the restore's own folder. From here to the end of the restore (unless the plan is
+    all that is wanted) retention leaves the sets alone that it reads; see `keeping`.
 
     Raises:
         PermanentError: the request can't be met; the message says why.
+        BackupError: retention is deleting one of the sets right now.
     """
     directory = restore_directory(settings, run_id)
     database = of_database(settings, request)
@@ -57,7 +60,8 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
         if there_first is not None
         else _NO_DATABASE | {"target": ", ".join(dict.fromkeys(planned.root for planned in of_files))}
     )
-    about_files = (Notice(code="files", words=words) for planned in of_files for words in planned.warnings)
+    about_files = [*leftover_notices(settings, run_id, of_files)]
+    about_files += [warning for planned in of_files for warning in planned.warnings]
     plan = RestorePlan(
         **fields
         | {
@@ -79,6 +83,8 @@ def make_plan(settings: Settings, connections: Connections, request: RestoreRequ
             "warnings": (*fields["warnings"], *about_files),
         }
     )
+    if not request.dry_run:
+        keep_sets(settings, connections, plan)
     write_json(directory / PLAN, plan)
     return plan
 

@@ -208,6 +208,7 @@ class _Session:
             with os.fdopen(reading, "rb", buffering=0) as beginning:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="spoqplus-replay-"))
                 mysql = stack.enter_context(self._mysql(beginning.fileno(), watch))
+            watch.follow(mysql)
             argv += [f"--local-load={folder}", "-"]
             binlog = stack.enter_context(Child(argv, stdin=-1, stdout=end.fileno(), name="mysqlbinlog"))
             stack.callback(mysql.terminate)  # before its input ends

@@ -23,6 +23,7 @@ from spoqplus_backup.core.progress import human_seconds
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+END_SECONDS = 10.0  # in which a client whose session is gone has said why, and ended
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,12 @@ class Watch:
         self._login = login
         self._key = key
         self._seconds = seconds
+        self._client: Child | None = None
         self._moved()
+
+    def follow(self, client: Child) -> None:
+        """Whose session it is."""
+        self._client = client
 
     def _moved(self) -> None:
         self._moved_at = time.monotonic()
@@ -91,8 +97,18 @@ class Watch:
         elif doing.works or doing.place not in (self._place, ""):
             log.info("replay: no byte moved for %s; %s", human_seconds(quiet), doing.words)
             self._moved()
-        else:
+        elif not self._ends_by_itself():
             raise stalled(f"made no progress for {quiet:.0f} s and was ended ({doing.words})")
+
+    def _ends_by_itself(self) -> bool:
+        """Whether the client ended just now, well or with the server's error: it knows more than anybody who looks on.
+        What waits for it learns that soon; if not, it is a stall the next time.
+        """
+        client, self._client = self._client, None
+        if client is None or not client.wait_for_end(END_SECONDS):
+            return False
+        self._moved()
+        return True
 
     def _doing(self) -> _Doing:
         try:

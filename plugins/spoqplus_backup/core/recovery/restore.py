@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from spoqplus_backup.core.archive.gaps import begin_unlogged, end_unlogged
@@ -19,10 +19,12 @@ from spoqplus_backup.core.mysql.load import Journal, Source, Target, held_events
 from spoqplus_backup.core.preflight import PreflightReport, preflight
 from spoqplus_backup.core.progress import Progress
 from spoqplus_backup.core.recovery.archived import LOGS
-from spoqplus_backup.core.recovery.files.steps import fetch_files, finish_files, verify_files
+from spoqplus_backup.core.recovery.files.fetch import fetch_files
+from spoqplus_backup.core.recovery.files.steps import finish_files, kept_aside, verify_files
 from spoqplus_backup.core.recovery.index import index_path, open_index
+from spoqplus_backup.core.recovery.keeping import keep_sets, release_sets
 from spoqplus_backup.core.recovery.place import SANDBOX, forget_progress, private_place, working_server
-from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.plan import VERIFIED, RestorePlan, restore_directory
 from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.roll_forward import (
     Held,
@@ -37,7 +39,6 @@ from spoqplus_backup.core.recovery.roll_forward import (
 )
 from spoqplus_backup.core.recovery.single_tables import compare_with_now
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog, SetRef
-from spoqplus_backup.core.repository.leases import keep_for, release_all
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, StageSummary
 from spoqplus_backup.core.settings import Settings
@@ -47,8 +48,6 @@ from spoqplus_backup.core.staging import locked, read_json, write_json
 log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 4
-LEASE_PURPOSE = "restore"
-LEASE = timedelta(hours=24)  # each step renews it; a task ends after 12 hours
 
 Detail = dict[str, str | int | float | bool | None]  # of a summary
 
@@ -78,14 +77,12 @@ def safety_preflight(
 def fetch(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     """Bring every object that the plan needs to this machine and prove it: size, checksum, and that the key opens it.
 
-    From here to the end of the restore, retention leaves the set alone (`leases`).
-
     Raises:
         IntegrityError: an object is missing or is not what the signed manifest says; the message names it.
         WrongKeyError: the key at hand does not open it.
         BackupError: retention is deleting the set right now.
     """
-    _keep_set(settings, connections, plan)
+    keep_sets(settings, connections, plan)
     repository = open_repository(settings, plan.repository, connections)
     manifest = _manifest(settings, connections, plan)
     scheme = scheme_for(settings, connections, manifest.encryption.scheme)
@@ -124,7 +121,7 @@ def load_set(settings: Settings, connections: Connections, plan: RestorePlan, ge
         ProcessError: the server refused a statement.
         PermanentError: something that was fetched is gone: clear `fetch`.
     """
-    _keep_set(settings, connections, plan)
+    keep_sets(settings, connections, plan)
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
     place = private_place(settings, connections, plan)
@@ -200,7 +197,7 @@ def _tell_archive(
 
 def roll_forward(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     """Replay the fetched logs on what was loaded, up to the target; see `apply_binlogs`."""
-    _keep_set(settings, connections, plan)
+    keep_sets(settings, connections, plan)
     manifest = _manifest(settings, connections, plan)
     directory = restore_directory(settings, plan.run_id)
     source = _source(settings, connections, manifest, DATABASE, directory)
@@ -229,16 +226,31 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
         IntegrityError: what is missing or differs, by name.
         PermanentError: the logs were not replayed, or the files not put in place.
     """
-    directory = restore_directory(settings, plan.run_id)
-    if done := read_json(directory / "verify.json"):
-        return StageSummary.model_validate(done)
+    path = restore_directory(settings, plan.run_id) / VERIFIED
+    done = read_json(path)
+    summary = StageSummary.model_validate(done) if done else _verify(settings, connections, plan)
+    if not done:
+        write_json(path, summary)  # from here on nothing is put back
+    finish_files(settings, plan)
+    for name in (*(planned.name for planned in plan.components), LOGS, SANDBOX):  # the plan and the results stay
+        shutil.rmtree(path.parent / name, ignore_errors=True)
+    release_sets(settings, connections, plan)
+    return summary
+
+
+def _verify(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
     progress = Progress("verify", sum(planned.bytes for planned in plan.files) or None)
     detail: Detail = {}
     if plan.has_database:
         detail |= _verify_server(settings, connections, plan)
     if plan.files:
         detail |= verify_files(settings, plan, progress)
-    summary = StageSummary(
+        detail["kept_aside"] = ", ".join(kept_aside(settings, plan)) or None
+    if plan.has_database:
+        compare_with_now(settings, connections, plan)
+        if plan.place == "server":
+            forget_replay(settings, connections, plan)
+    return StageSummary(
         stage="verify_restore",
         component="",
         parts=sum(number for name in ("tables", "files") if isinstance(number := detail.get(name), int)),
@@ -247,16 +259,6 @@ def verify_restored(settings: Settings, connections: Connections, plan: RestoreP
         seconds=progress.finish(),
         detail=detail,
     )
-    if plan.has_database:
-        compare_with_now(settings, connections, plan)
-        if plan.place == "server":
-            forget_replay(settings, connections, plan)
-    finish_files(settings, plan)
-    write_json(directory / "verify.json", summary)
-    for name in (*(planned.name for planned in plan.components), LOGS, SANDBOX):  # the plan and the results stay
-        shutil.rmtree(directory / name, ignore_errors=True)
-    release_all(open_repository(settings, plan.repository, connections), plan.backup, plan.run_id)
-    return summary
 
 
 def _verify_server(settings: Settings, connections: Connections, plan: RestorePlan) -> Detail:
@@ -269,11 +271,6 @@ def _verify_server(settings: Settings, connections: Connections, plan: RestorePl
     if problems:
         raise IntegrityError(f"The restored data are not what the backup holds: {'; '.join(problems[:10])}.")
     return {"tables": tables, "rows": rows, "objects": plan.objects} | _point_reached(touched)
-
-
-def _keep_set(settings: Settings, connections: Connections, plan: RestorePlan) -> None:
-    """Keep the set from being deleted until the restore is verified: every step reads its manifest."""
-    keep_for(open_repository(settings, plan.repository, connections), plan.backup, plan.run_id, LEASE_PURPOSE, LEASE)
 
 
 def _compare(

@@ -2,7 +2,8 @@
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import PermanentError
-from spoqplus_backup.core.recovery.files.steps import are_replaced, put_back_files
+from spoqplus_backup.core.recovery.files.steps import are_replaced, put_back_files, were_put_back
+from spoqplus_backup.core.recovery.keeping import release_sets
 from spoqplus_backup.core.recovery.place import is_rebuilding, put_back
 from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan
 from spoqplus_backup.core.run import StageSummary
@@ -19,18 +20,19 @@ def can_be_undone(settings: Settings, connections: Connections, run_id: str) -> 
 
 
 def undo(settings: Settings, connections: Connections, plan: RestorePlan) -> StageSummary:
-    """Put back what a restore moved aside.
+    """Put back what a restore moved aside, and let go of its sets; a step that is cleared later takes them again.
 
     Raises:
         PermanentError: it can't be moved, or there is nothing to put back.
     """
     summary: StageSummary | None = None
-    if are_replaced(settings, plan):
+    if are_replaced(settings, plan) or were_put_back(settings, plan):
         summary = put_back_files(settings, plan)
     if plan.place == "rebuild":
         of_server = put_back(settings, connections, plan)
         detail = of_server.detail | (summary.detail if summary else {})
-        return of_server.model_copy(update={"detail": detail})
+        summary = of_server.model_copy(update={"detail": detail})
     if summary is None:
         raise PermanentError(f"The restore {plan.run_id} has nothing aside that could be put back.")
+    release_sets(settings, connections, plan)
     return summary

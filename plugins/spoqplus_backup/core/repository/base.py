@@ -62,6 +62,10 @@ class Repository(Protocol):
     def url(self) -> str:
         """Its root, for people."""
 
+    @property
+    def place(self) -> str:
+        """What is lost as one: a folder, or a bucket with all of its prefixes. Two copies in one place are one copy."""
+
     def probe(self) -> None:
         """See that it can be written to and read from, with a small object that is removed again."""
 

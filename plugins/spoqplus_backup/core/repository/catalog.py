@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spoqplus_backup.core.crypto import verify_signature
-from spoqplus_backup.core.errors import IntegrityError, PermanentError
+from spoqplus_backup.core.errors import AbsentError, IntegrityError, PermanentError
 from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE, Manifest
 from spoqplus_backup.core.repository.base import PROBE_FOLDER, Marked, Repository
 
@@ -120,7 +120,8 @@ class Catalog:
             components: what it has to hold; of several sets the newest that does is taken.
 
         Raises:
-            PermanentError: there is none; the message lists what there is.
+            AbsentError: there is none; the message lists what there is.
+            PermanentError: it names no backup, or none that there is has all of the components.
             IntegrityError: the manifest can't be trusted.
         """
         lacking = []
@@ -133,7 +134,7 @@ class Catalog:
         if lacking:
             raise PermanentError(f"{lacking[0]}: choose another backup, or only components that it has.")
         there = ", ".join(ref.name for ref in self.sets()[:_LISTED]) or "none"
-        raise PermanentError(f"There is no backup {backup} in {self.repository.url}; the newest there: {there}.")
+        raise AbsentError(f"There is no backup {backup} in {self.repository.url}; the newest there: {there}.")
 
     def manifest_sha256(self, ref: SetRef) -> str:
         """The checksum of a manifest as it is stored: the link that the next manifest holds on to."""

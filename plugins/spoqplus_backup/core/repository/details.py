@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -121,6 +121,12 @@ class DetailsCache:
             f"INSERT OR REPLACE INTO details_{VERSION} VALUES (?, ?, ?, ?, ?)",  # noqa: S608 (a number of ours)
             (url, name, copy.bytes, copy.tag, details.model_dump_json()),
         )
+
+    def keep_only(self, url: str, names: Container[str]) -> None:
+        """Forget all other sets of a repository."""
+        for (name,) in self._run(f"SELECT name FROM details_{VERSION} WHERE url = ?", (url,)):  # noqa: S608
+            if name not in names:
+                self._run(f"DELETE FROM details_{VERSION} WHERE url = ? AND name = ?", (url, name))  # noqa: S608
 
     def _run(self, statement: str, values: tuple[str | int, ...]) -> list[tuple[str]]:
         if self._database is None:

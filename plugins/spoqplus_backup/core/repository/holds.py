@@ -2,8 +2,8 @@
 
     holds/<cadence>/<id>.json  .json.sig      who holds the set, since when, and why; signed as manifests are
 
-A hold is stored in every repository, also in those that don't have the set (yet). One whose signature is wrong holds
-all the same: keeping too much does no harm.
+A hold is stored in every repository, also in those that don't have the set (yet), and one that only one of them has
+holds the set in all. One whose signature is wrong holds all the same: keeping too much does no harm.
 """
 
 import getpass
@@ -113,9 +113,9 @@ def _in_each(repositories: Iterable[Repository], act: Callable[[Repository], Non
         raise failures[0]
 
 
-def is_held(repository: Repository, name: str) -> bool:
-    """Whether a set is held in this repository."""
-    return repository.stat(_key(name) + SIDECAR) is not None
+def is_held(repositories: Iterable[Repository], name: str) -> bool:
+    """Whether a set is held in any of these repositories."""
+    return any(repository.stat(_key(name) + SIDECAR) is not None for repository in repositories)
 
 
 def holds(repository: Repository, public_key_files: Sequence[Path]) -> dict[str, str]:

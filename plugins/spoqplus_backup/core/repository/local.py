@@ -37,6 +37,11 @@ class LocalRepository:
         """Its root, for people."""
         return f"file://{self.root}"
 
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return self.url
+
     def probe(self) -> None:
         """See that it can be written to and read from."""
         try:

@@ -24,11 +24,15 @@ _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
 @dataclass(frozen=True)
 class Entry:
-    """An object in a listing; `modified` is when it was stored, by the repository's clock."""
+    """An object in a listing; `modified` is when it was stored, by the repository's clock.
+
+    `version` is which of those that the repository keeps of it; None stands for all.
+    """
 
     key: str
     bytes: int
     modified: datetime
+    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ class Remover(Repository, Protocol):
     def entries(self, prefix: str) -> Iterator[Entry]:
         """The objects whose keys begin with `prefix`, sorted by key."""
 
+    def everything(self, prefix: str) -> list[Entry]:
+        """All that lies below a prefix, with every version: listed to its end, so that it is all or an error."""
+
     def remove(self, entries: Sequence[Entry]) -> Removed:
         """Remove objects with every version that the repository keeps of them; one that is gone already counts.
 
@@ -72,7 +79,7 @@ class Remover(Repository, Protocol):
         """
 
     def remove_below(self, prefix: str) -> Removed:
-        """Remove everything whose key begins with `prefix`, in any order, as `remove` does."""
+        """Remove everything whose key begins with `prefix`, in any order, as `remove` does; nothing of a part of it."""
 
     def locked_until(self, key: str) -> datetime | None:
         """Up to when the repository itself refuses to delete an object; None when it does not.
@@ -110,6 +117,11 @@ def open_remover(settings: Settings, name: str, connections: Connections) -> Rem
     return S3Remover(repository.name, lambda: connections.s3_client(connection), url.netloc, url.path)
 
 
+def open_others(settings: Settings, name: str, connections: Connections) -> list[Remover]:
+    """All repositories of the site but one, with the credentials that may delete."""
+    return [open_remover(settings, item.name, connections) for item in settings.repositories if item.name != name]
+
+
 def _deleting(repository: RepositorySettings) -> str:
     return repository.delete_connection or str(repository.connection)
 
@@ -122,6 +134,10 @@ class LocalRemover(LocalRepository):
         for key in self._keys(prefix, partial=False):
             if (found := self._entry(key)) is not None:
                 yield found
+
+    def everything(self, prefix: str) -> list[Entry]:
+        """The files below a prefix."""
+        return list(self.entries(prefix))
 
     def remove(self, entries: Sequence[Entry]) -> Removed:
         """Unlink the files, and the folders that they leave empty."""
@@ -139,7 +155,7 @@ class LocalRemover(LocalRepository):
 
     def remove_below(self, prefix: str) -> Removed:
         """Unlink everything below a prefix."""
-        return self.remove(list(self.entries(prefix)))
+        return self.remove(self.everything(prefix))
 
     def locked_until(self, key: str) -> datetime | None:
         """Never."""

@@ -4,6 +4,12 @@ A set stays when a rule of `KeepSettings` keeps it (grandfather, father, son), w
 when one of the rules holds that no setting changes: the newest good ones, what is young, held, in use, locked by its
 bucket, or can't be judged. What is planned from what is left after a deletion deletes nothing.
 
+A set that a wrong clock dated into the future stays and counts for nothing: it is no newest set, takes no day's place,
+and no window is measured from it.
+
+Rules count backups, never days up to today, and windows are measured from the newest good full backup: while backups
+fail, nothing goes, whatever else is still made. Without a good full backup no log and no incremental set goes.
+
 Sets depend on others (`depends_on`: an incremental archive on its base), and binary logs lead on from full backups.
 Logs stay from the oldest full backup in the point-in-time window on; of a timeline only its oldest logs go, so that
 what stays has no hole, which the archive would fill up again from another repository.
@@ -11,7 +17,7 @@ what stays has no hole, which the archive would fill up again from another repos
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 
 from spoqplus_backup.core.repository.catalog import INCREMENTAL, SAFETY
 from spoqplus_backup.core.repository.retention_model import (
@@ -30,12 +36,15 @@ from spoqplus_backup.core.settings import KeepSettings, RetentionSettings
 # do the two, and their clocks differ.
 CLOCKS_DIFFER = timedelta(hours=1)
 
+_EVER = datetime.min.replace(tzinfo=timezone.utc)
+
 
 class _Kept:
     """The sets that stay, with the first reason that was found for each."""
 
-    def __init__(self, sets: Iterable[SetFacts]) -> None:
+    def __init__(self, sets: Iterable[SetFacts], now: datetime) -> None:
         self.sets = {item.name: item for item in sets}
+        self.counted = [item for item in self.sets.values() if not _is_ahead(item, now)]
         self.why: dict[str, tuple[Reason, str]] = {}
 
     def add(self, name: str, reason: Reason, detail: str = "") -> None:
@@ -52,8 +61,10 @@ class _Kept:
                     self.add(needed, "needed", item.name)
                     waiting.append(needed)
 
-    def fulls(self) -> list[SetFacts]:
-        return [item for name, item in self.sets.items() if name in self.why and item.is_full]
+    @property
+    def good_fulls(self) -> list[SetFacts]:
+        """The full backups that can be restored, newest first."""
+        return _newest_first(item for item in self.counted if item.is_full and item.is_good)
 
 
 def plan_retention(
@@ -67,7 +78,7 @@ def plan_retention(
         limits: what holds whatever they say.
         now: for the age of things.
     """
-    kept = _Kept(facts.sets)
+    kept = _Kept(facts.sets, now)
     _always(kept, facts, limits, now)
     newest = _newest(kept)
     _rules(kept, keep)
@@ -90,7 +101,10 @@ def plan_retention(
 def _always(kept: _Kept, facts: RepositoryFacts, limits: RetentionSettings, now: datetime) -> None:
     """What no rule can delete."""
     young = now - timedelta(hours=limits.minimum_age_hours)
+    counted = {item.name for item in kept.counted}
     for item in facts.sets:
+        if item.is_trusted and item.name not in counted:
+            kept.add(item.name, "future", f"{item.dated_at:%Y-%m-%d %H:%M} UTC")
         if item.name in facts.holds:
             kept.add(item.name, "hold", facts.holds[item.name])
         if item.name in facts.leases:
@@ -99,13 +113,18 @@ def _always(kept: _Kept, facts: RepositoryFacts, limits: RetentionSettings, now:
             kept.add(item.name, "untrusted", item.problem)
         if item.locked_until is not None and item.locked_until > now:
             kept.add(item.name, "locked", day(item.locked_until))
-        if max(item.started_at, item.finished_at) > young:
+        if max(item.dated_at, item.stored_at or item.dated_at) > young:
             kept.add(item.name, "young")
+
+
+def _is_ahead(item: SetFacts, now: datetime) -> bool:
+    """Whether a wrong clock dated it: later than now, or than it was stored."""
+    return item.dated_at > min(now, item.stored_at or now) + CLOCKS_DIFFER
 
 
 def _newest(kept: _Kept) -> str | None:
     """The newest good set of each cadence, and the newest that holds a database; returns the last one's name."""
-    good = _newest_first(item for item in kept.sets.values() if item.is_good)
+    good = _newest_first(item for item in kept.counted if item.is_good)
     seen: set[str] = set()
     for item in good:
         if item.cadence not in seen:
@@ -120,10 +139,8 @@ def _newest(kept: _Kept) -> str | None:
 
 def _rules(kept: _Kept, keep: KeepSettings) -> None:
     """What the repository's settings keep, of all but incremental sets."""
-    trusted = [item for item in kept.sets.values() if item.is_trusted]
-    latest = max((item.started_at for item in trusted), default=None)
-    if latest is None:
-        return
+    trusted = [item for item in kept.counted if item.is_trusted]
+    fulls = kept.good_fulls
     counted: dict[str, tuple[Reason, int, Callable[[str], str]]] = {
         "daily": ("daily", keep.daily, _day_of),
         "weekly": ("weekly", keep.weekly, _week_of),
@@ -131,19 +148,35 @@ def _rules(kept: _Kept, keep: KeepSettings) -> None:
     }
     for cadence, items in _by_cadence(trusted).items():
         if cadence == SAFETY:
-            _within(kept, items, latest - timedelta(days=keep.safety_days), "safety", keep.safety_days)
+            since = fulls[0].started_at - timedelta(days=keep.safety_days) if fulls else _EVER
+            _since(kept, items, since, "safety", keep.safety_days)
         elif cadence in counted:
             reason, count, period = counted[cadence]
-            taken = _of_each(kept, items, reason, count, period)
+            all_taken = _of_each(kept, items, reason, count, period) == count
             if keep.days is not None:
-                _within(kept, items, latest - timedelta(days=keep.days), "days", keep.days)
-            _damaged_among_kept(kept, items, all_taken=taken == count)
+                since = _first_of_days(fulls, keep.days)
+                _since(kept, items, since, "days", keep.days)
+                all_taken = all_taken and since != _EVER
+            _damaged_among_kept(kept, items, all_taken=all_taken)
         elif cadence != INCREMENTAL:
             for item in items:
                 kept.add(item.name, "no_rule", cadence)
 
 
-def _within(kept: _Kept, items: Iterable[SetFacts], since: datetime, reason: Reason, days: int) -> None:
+def _first_of_days(fulls: Sequence[SetFacts], days: int) -> datetime:
+    """The beginning of the oldest good full backup of the newest days that have one; of all time when these are fewer.
+
+    Days are those of the sets' names: the site's.
+    """
+    oldest: dict[str, datetime] = {}
+    for item in fulls:  # newest first
+        if _day_of(item.id) not in oldest and len(oldest) == days:
+            return min(oldest.values())
+        oldest[_day_of(item.id)] = item.started_at
+    return _EVER
+
+
+def _since(kept: _Kept, items: Iterable[SetFacts], since: datetime, reason: Reason, days: int) -> None:
     for item in items:
         if item.started_at >= since:
             kept.add(item.name, reason, str(days))
@@ -172,23 +205,20 @@ def _damaged_among_kept(kept: _Kept, items: Sequence[SetFacts], *, all_taken: bo
 def _bases_of_untrusted(kept: _Kept) -> None:
     """A set whose manifest can't be believed may stand on another: the newest before it of each cadence stays."""
     for doubtful in [item for item in kept.sets.values() if not item.is_trusted]:
-        for items in _by_cadence(kept.sets.values()).values():
+        for items in _by_cadence(kept.counted).values():
             before = next((item for item in _newest_first(items) if item.started_at < doubtful.started_at), None)
             if before is not None:
                 kept.add(before.name, "may_be_needed", doubtful.name)
 
 
 def _horizon(kept: _Kept, facts: RepositoryFacts, keep: KeepSettings) -> SetFacts | None:
-    """The oldest full backup from which logs lead to every later moment; None when there is no full backup."""
-    fulls = kept.fulls()
-    if not fulls:
+    """The oldest full backup from which logs lead to every later moment; None when there is no good one."""
+    if not (good := kept.good_fulls):
         return None
-    latest = max(item.started_at for item in kept.sets.values())
-    since = latest - timedelta(days=keep.point_in_time_days)
-    good = [item for item in fulls if item.is_good]
+    since = good[0].started_at - timedelta(days=keep.point_in_time_days)
+    fulls = [item for item in kept.counted if item.name in kept.why and item.is_full]
     rollable = [item for item in fulls if item.started_at >= since or item.name in facts.leases]
-    rollable += _newest_first(good)[:1]
-    return min(rollable or fulls, key=lambda item: item.started_at)
+    return min(rollable, key=lambda item: item.started_at)
 
 
 def _incrementals(kept: _Kept, horizon: SetFacts | None) -> None:

@@ -16,6 +16,7 @@ _ANY_DAY = {"set": 1, INCREMENTAL: 8, "log": 200, "faces": 0}
 Kind = Literal["set", "unfinished", "log", "upload", "faces"]
 Reason = Literal[
     # why it stays
+    "future",
     "untrusted",
     "hold",
     "lease",
@@ -48,13 +49,17 @@ Reason = Literal[
 
 
 class SetFacts(Model):
-    """A published set. Sizes in bytes, times UTC; those of a set that can't be trusted are its name's."""
+    """A published set. Sizes in bytes, times UTC; those of a set that can't be trusted are its name's.
+
+    `stored_at` is when the repository got its manifest, by the repository's clock; None where that is not known.
+    """
 
     cadence: str
     id: str
     bytes: int
     started_at: datetime
     finished_at: datetime
+    stored_at: datetime | None = None
     has_database: bool = False
     problem: str | None = None
     """Why it can't be trusted; then nothing else in here is certain."""
@@ -71,13 +76,18 @@ class SetFacts(Model):
         return f"{self.cadence}/{self.id}"
 
     @property
+    def dated_at(self) -> datetime:
+        """The newest moment that it tells of itself."""
+        return max(self.started_at, self.finished_at)
+
+    @property
     def is_trusted(self) -> bool:
         """Whether its manifest is believed."""
         return self.problem is None
 
     @property
     def is_good(self) -> bool:
-        """Whether it can be restored, as far as a listing tells."""
+        """Whether it can be restored, as far as listings tell: all of it, and of what it stands on."""
         return self.is_trusted and self.damaged is None
 
     @property
@@ -152,18 +162,25 @@ class Decision(Model):
 class RepositoryPlan(Model):
     """What goes from a repository and what stays, each with its reason.
 
-    `newest` is the newest good set with a database, or the newest good one where there is none with it.
+    `newest` is the newest good set with a database, or the newest good one where there is none with it. `unread` are
+    other repositories of the site that did not tell what they hold.
     """
 
     made_at: datetime
     newest: str | None = None
     decisions: tuple[Decision, ...]
     maximum_share: float
+    unread: tuple[str, ...] = ()
 
     @property
     def deletions(self) -> tuple[Decision, ...]:
         """What goes."""
         return tuple(decision for decision in self.decisions if not decision.keep)
+
+    @property
+    def nothing_good(self) -> bool:
+        """Whether there is something, but no backup that could be restored."""
+        return self.newest is None and any(item.kind in ("set", "log") for item in self.decisions)
 
     @property
     def kept_sets(self) -> frozenset[str]:
@@ -185,6 +202,8 @@ class RepositoryPlan(Model):
     def _by_kind(self) -> dict[str, list[Decision]]:
         found: dict[str, list[Decision]] = defaultdict(list)
         for item in self.decisions:
+            if item.reason == "future":
+                continue
             incremental = item.kind == "set" and item.name.startswith(f"{INCREMENTAL}/")
             found[INCREMENTAL if incremental else item.kind].append(item)
         return found

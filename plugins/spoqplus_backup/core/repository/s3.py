@@ -13,10 +13,11 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -99,6 +100,13 @@ class S3Repository:
     def url(self) -> str:
         """Its root, for people."""
         return f"s3://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+    @property
+    def place(self) -> str:
+        """The bucket: of AWS by its name, which is the only one of its kind, elsewhere on its server."""
+        server = urlsplit(self._client.meta.endpoint_url)
+        aws = (server.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return f"s3://{self.bucket}" if aws else f"{server.netloc}/{self.bucket}"
 
     def probe(self) -> None:
         """See that it can be written to, read from and listed, and that it can keep what is stored as configured."""
@@ -399,24 +407,26 @@ class S3Repository:
 
     def list_marked(self, prefix: str, name: str) -> Iterator[Marked]:
         """The folders right below `prefix` that hold an object of this name; sorted."""
-        after = ""
-        while True:
-            with self._translated(prefix):
-                page = self._client.list_objects_v2(
-                    Bucket=self.bucket, Prefix=self._key(prefix), **({"StartAfter": self._key(after)} if after else {})
-                )
-            keys = [(self._relative(entry["Key"]), entry) for entry in page.get("Contents", [])]
-            if after and keys and keys[0][0] <= after:
-                raise PermanentError(
-                    f"{self.url}: the server does not know StartAfter, so its backups can't be listed."
-                )
-            for key, entry in keys:
-                folder, _, rest = key.removeprefix(prefix).partition("/")
-                if rest == name:
-                    yield Marked(folder, entry["Size"], entry["ETag"].strip('"'))
-            if not page.get("IsTruncated") or not keys:
-                return
-            after = _next_after(prefix, keys[-1][0], name)
+        with ThreadPoolExecutor(1) as ahead:  # the server makes the next page while this one is looked at
+            answer: Future[dict[str, Any]] | None = ahead.submit(self._page, prefix, "")
+            while answer is not None:
+                page = answer.result()
+                entries = [(self._relative(entry["Key"]), entry) for entry in page.get("Contents", [])]
+                after = _next_after(prefix, entries[-1][0], name) if page.get("IsTruncated") and entries else None
+                answer = ahead.submit(self._page, prefix, after) if after is not None else None
+                for key, entry in entries:
+                    folder, _, rest = key.removeprefix(prefix).partition("/")
+                    if rest == name:
+                        yield Marked(folder, entry["Size"], entry["ETag"].strip('"'))
+
+    def _page(self, prefix: str, after: str) -> dict[str, Any]:
+        """The keys that begin with `prefix`, from behind `after` on."""
+        start = {"StartAfter": self._key(after)} if after else {}
+        with self._translated(prefix):
+            page: dict[str, Any] = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._key(prefix), **start)
+        if after and page.get("Contents") and self._relative(page["Contents"][0]["Key"]) <= after:
+            raise PermanentError(f"{self.url}: the server does not know StartAfter, so its backups can't be listed.")
+        return page
 
     def _pages(self, prefix: str, delimiter: str = "") -> Iterator[dict[str, Any]]:
         with self._translated(prefix):

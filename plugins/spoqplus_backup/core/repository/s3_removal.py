@@ -6,7 +6,6 @@ nothing. So objects are removed by version, which a lock refuses: what is locked
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
-from itertools import islice
 
 from botocore.exceptions import ClientError
 
@@ -45,46 +44,47 @@ class S3Remover(S3Repository):
                     self._versioned = False
         return self._versioned
 
+    def everything(self, prefix: str) -> list[Entry]:
+        """All below a prefix; of a bucket with versions also what a listing does not show."""
+        return list(self._versions_below(prefix) if self.keeps_versions() else self.entries(prefix))
+
     def remove(self, entries: Sequence[Entry]) -> Removed:
         """Remove objects, a thousand in a request."""
-        if not entries:
-            return Removed()
-        return self._remove(self._versions(entries) if self.keeps_versions() else _plain(entries))
-
-    def remove_below(self, prefix: str) -> Removed:
-        """Remove everything below a prefix; of a bucket with versions also what a listing does not show."""
-        return self._remove(self._versions_below(prefix) if self.keeps_versions() else _plain(self.entries(prefix)))
-
-    def _remove(self, versions: Iterator[tuple[Entry, str | None]]) -> Removed:
         removed = Removed()
-        for batch in _batches(versions, AT_ONCE):
+        if any(entry.version is None for entry in entries) and self.keeps_versions():
+            entries = self._versions(entries)
+        for start in range(0, len(entries), AT_ONCE):
             check_cancelled()
-            removed.add(self._remove_batch(batch))
+            removed.add(self._remove_batch(entries[start : start + AT_ONCE]))
         return removed
 
-    def _versions(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, str | None]]:
+    def remove_below(self, prefix: str) -> Removed:
+        """Remove everything below a prefix."""
+        return self.remove(self.everything(prefix))
+
+    def _versions(self, entries: Sequence[Entry]) -> list[Entry]:
         """Every version of each, found by one listing of what they have in common."""
         wanted = {entry.key for entry in entries}
-        return ((entry, version) for entry, version in self._versions_below(_common(wanted)) if entry.key in wanted)
+        return [entry for entry in self._versions_below(_common(wanted)) if entry.key in wanted]
 
-    def _versions_below(self, prefix: str) -> Iterator[tuple[Entry, str | None]]:
+    def _versions_below(self, prefix: str) -> Iterator[Entry]:
         with self._translated(prefix):
             pages = self._client.get_paginator("list_object_versions")
             for page in pages.paginate(Bucket=self.bucket, Prefix=self._key(prefix)):
                 for found in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
-                    entry = Entry(self._relative(found["Key"]), found.get("Size", 0), found["LastModified"])
-                    yield entry, found["VersionId"]
+                    key = self._relative(found["Key"])
+                    yield Entry(key, found.get("Size", 0), found["LastModified"], found["VersionId"])
 
-    def _remove_batch(self, batch: Sequence[tuple[Entry, str | None]]) -> Removed:
+    def _remove_batch(self, batch: Sequence[Entry]) -> Removed:
         objects = [
-            {"Key": self._key(entry.key)} | ({} if version is None else {"VersionId": version})
-            for entry, version in batch
+            {"Key": self._key(entry.key)} | ({} if entry.version is None else {"VersionId": entry.version})
+            for entry in batch
         ]
-        with self._translated(batch[0][0].key):
+        with self._translated(batch[0].key):
             answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
         errors = {(error["Key"], error.get("VersionId")): error for error in answer.get("Errors", [])}
         removed = Removed()
-        for (entry, _), sent in zip(batch, objects, strict=True):
+        for entry, sent in zip(batch, objects, strict=True):
             # a server may not say of which version it speaks
             error = errors.get((sent["Key"], sent.get("VersionId"))) or errors.get((sent["Key"], None))
             if error is None or error.get("Code") in _UNKNOWN:
@@ -127,15 +127,6 @@ class S3Remover(S3Repository):
             except ClientError as error:
                 if _code(error) not in _UNKNOWN:
                     raise
-
-
-def _plain(entries: Iterable[Entry]) -> Iterator[tuple[Entry, str | None]]:
-    return ((entry, None) for entry in entries)
-
-
-def _batches(items: Iterator[tuple[Entry, str | None]], size: int) -> Iterator[list[tuple[Entry, str | None]]]:
-    while batch := list(islice(items, size)):
-        yield batch
 
 
 def _common(keys: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 Three copies of the data on two media, one of them off-site. The live database is the first copy, on a disk: that is how
 the strategy counts its production server, its local folder and its bucket. A set that only one repository still has is
-therefore two copies, and the rule no longer holds for it.
+therefore two copies, and the rule no longer holds for it. Repositories in one bucket are one copy on one medium.
 """
 
 import heapq
@@ -16,7 +16,7 @@ from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.repository.base import Marked
 from spoqplus_backup.core.repository.catalog import Catalog, SetRef
-from spoqplus_backup.core.settings import RepositorySettings, Settings
+from spoqplus_backup.core.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,12 @@ COPIES, MEDIA, OFFSITE = 3, 2, 1
 
 
 class Copy(Model):
-    """A published set in one repository. `bytes` and `tag` are of its manifest, as the listing tells them."""
+    """A published set in one repository. `place` is what is lost as one; `bytes` and `tag` are of its manifest, as the
+    listing tells them.
+    """
 
     repository: str
+    place: str
     medium: str
     offsite: bool
     bytes: int
@@ -49,13 +52,14 @@ class SetCopies(Model):
 
     @property
     def count(self) -> int:
-        """Copies of the data, the live one included."""
-        return LIVE + len(self.copies)
+        """Copies of the data, the live one included; those in one place are one."""
+        return LIVE + len({copy.place for copy in self.copies})
 
     @property
     def media(self) -> tuple[str, ...]:
         """What the copies are on, the live one included; sorted."""
-        return tuple(sorted({LIVE_MEDIUM, *(copy.medium for copy in self.copies)}))
+        of_places = {copy.place: copy.medium for copy in reversed(self.copies)}  # of each place the first one's
+        return tuple(sorted({LIVE_MEDIUM, *of_places.values()}))
 
     @property
     def offsite(self) -> tuple[str, ...]:
@@ -82,7 +86,7 @@ class Survey:
     failures: dict[str, BackupError] = field(default_factory=dict)
 
     def sets(self, cadence: str | None = None) -> Iterator[SetCopies]:
-        """Every published set, oldest first, as the listings tell: nothing but a page of each is held in memory.
+        """Every published set, oldest first, as the listings tell: nothing but two pages of each are held in memory.
 
         A repository that can't be listed is left out, and noted in `failures`.
         """
@@ -113,17 +117,16 @@ class Survey:
 
     def _copies(self, found: Iterable["_Found"]) -> Iterator[Copy]:
         for item in found:
-            place = self._place(self.catalogs[item.repository])
+            repository = self.catalogs[item.repository].repository
+            chosen = self.settings.repository(repository.name)
             yield Copy(
-                repository=place.name,
-                medium=place.kept_on,
-                offsite=place.is_offsite,
+                repository=chosen.name,
+                place=repository.place,
+                medium=chosen.kept_on,
+                offsite=chosen.is_offsite,
                 bytes=item.marked.bytes,
                 tag=item.marked.tag,
             )
-
-    def _place(self, catalog: Catalog) -> RepositorySettings:
-        return self.settings.repository(catalog.repository.name)
 
 
 class _Found(NamedTuple):

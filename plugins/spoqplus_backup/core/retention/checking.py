@@ -10,7 +10,7 @@ from spoqplus_backup.core.settings import Settings
 
 
 def check_newest(settings: Settings, connections: Connections, newest: Mapping[str, str]) -> list[str]:
-    """See each repository's newest backup: its signature, and that every object is there; a sentence for each problem.
+    """See each repository's newest backup: its signature, and that all objects are there whole; a sentence a problem.
 
     Args:
         settings: the site.
@@ -31,8 +31,8 @@ def check_newest(settings: Settings, connections: Connections, newest: Mapping[s
         except IntegrityError as error:
             problems.append(str(error))
             continue
-        there = set(repository.list(f"{backup}/"))
-        gone = [key for key in manifest.objects() if f"{backup}/{key}" not in there]
+        there = dict(repository.sizes(f"{backup}/"))
+        gone = [key for key, part in manifest.objects().items() if there.get(f"{backup}/{key}") != part.stored_bytes]
         if gone:
-            problems.append(f"{repository.url}/{backup} lacks {gone[0]} and {len(gone) - 1} more objects.")
+            problems.append(f"{repository.url}/{backup} lacks {gone[0]}, whole, and {len(gone) - 1} more objects.")
     return problems

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
+from typing import Literal, get_args
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError, PermanentError
@@ -18,8 +19,9 @@ from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import Progress, human_bytes
 from spoqplus_backup.core.repository import leases
 from spoqplus_backup.core.repository.binlogs import SIDECAR, log_number
+from spoqplus_backup.core.repository.details import DetailsCache
 from spoqplus_backup.core.repository.holds import is_held
-from spoqplus_backup.core.repository.removal import BrokenUpload, Entry, Removed, Remover, open_remover
+from spoqplus_backup.core.repository.removal import BrokenUpload, Entry, Removed, Remover, open_others, open_remover
 from spoqplus_backup.core.repository.retention import plan_retention
 from spoqplus_backup.core.repository.retention_model import Decision, Kind, RepositoryFacts, RepositoryPlan
 from spoqplus_backup.core.retention.faces import FACES, garbage
@@ -36,11 +38,14 @@ _EVER = datetime.min.replace(tzinfo=timezone.utc)
 MOST_FAILURES = 3  # in a row: then the repository is out of order, and the next try goes on
 
 
+Listed = Literal["sets", "unfinished", "refused", "spared"]
+
+
 class RetentionReport(Model):
     """What a run deleted from a repository. `bytes` are those that are free now.
 
     `refused` are the repository's words about what it did not let go, `spared` the sets that somebody began to use or
-    hold after the plan was made.
+    hold after the plan was made. `left_out` is how many more there are of each, where the report was shortened.
     """
 
     repository: str
@@ -55,11 +60,24 @@ class RetentionReport(Model):
     refused: tuple[str, ...] = ()
     spared: tuple[str, ...] = ()
     seconds: float = 0.0
+    left_out: dict[str, int] = {}
 
     @property
     def deleted(self) -> int:
         """How many things went."""
-        return len(self.sets) + len(self.unfinished) + self.logs + self.uploads + self.faces
+        return self.count("sets") + self.count("unfinished") + self.logs + self.uploads + self.faces
+
+    def count(self, name: Listed) -> int:
+        """How many there are of what the report lists."""
+        return len(getattr(self, name)) + self.left_out.get(name, 0)
+
+    def shortened(self, most: int, characters: int) -> "RetentionReport":
+        """With no more than so many of each, and so many characters of each: for XCom."""
+        lists = {name: getattr(self, name) for name in get_args(Listed)}
+        return self.model_copy(
+            update={name: tuple(item[:characters] for item in found[:most]) for name, found in lists.items()}
+            | {"left_out": {name: len(found) - most for name, found in lists.items() if len(found) > most}}
+        )
 
     def after(self, earlier: "RetentionReport | None") -> "RetentionReport":
         """Together with what an earlier try of the same run did; what that was refused may have gone since."""
@@ -93,6 +111,7 @@ class _Run:
 
     def __init__(self, remover: Remover, run_id: str) -> None:
         self.remover = remover
+        self.holders = [remover]  # what they hold stays
         self.run_id = run_id
         self.gone: dict[Kind, list[str]] = {"set": [], "unfinished": [], "log": [], "upload": [], "faces": []}
         self.faces = 0
@@ -202,7 +221,7 @@ def carry_out(
     run = _Run(open_remover(settings, name, connections), run_id)
     earlier = reported(settings, run_id, name)
     try:
-        _carry_out(settings, run, plan)
+        _carry_out(settings, run, open_others(settings, name, connections), plan)
     finally:
         report = run.report().after(earlier)
         write_json(_done(settings, run_id, name), report)
@@ -212,13 +231,15 @@ def carry_out(
     return report
 
 
-def _carry_out(settings: Settings, run: _Run, plan: RepositoryPlan) -> None:
+def _carry_out(settings: Settings, run: _Run, others: Iterable[Remover], plan: RepositoryPlan) -> None:
     drop_abandoned(settings, datetime.now(timezone.utc) - timedelta(hours=settings.retention.unfinished_hours))
     now = datetime.now(timezone.utc)
-    fresh, gathered = decide(settings, run.remover, now)
+    fresh, gathered = decide(settings, run.remover, others, now)
+    run.holders = [run.remover, *gathered.others]
     todo = _still(plan, fresh)
     dependents = _dependents(gathered.facts)
     run.each("set", _newest_first(todo), lambda name: _delete_set(run, name, dependents))
+    _forget_details(settings, run, gathered.facts)
     run.each("unfinished", _rest_of_sets(plan, fresh, todo), lambda name: _delete_unfinished(run, name))
     left = _with_what_stayed(settings, run, gathered.facts, now)
     _delete_logs(run, _still(plan, left))
@@ -226,6 +247,12 @@ def _carry_out(settings: Settings, run: _Run, plan: RepositoryPlan) -> None:
     _drop_old_leases(run, gathered)
     if any(item.kind == "faces" for item in todo):
         run.each("faces", [FACES], lambda _: _delete_faces(run, settings, left, gathered))
+
+
+def _forget_details(settings: Settings, run: _Run, facts: RepositoryFacts) -> None:
+    """What this machine remembers of sets that are gone, whoever deleted them."""
+    with contextlib.closing(DetailsCache.of(settings)) as cache:
+        cache.keep_only(run.remover.url, {item.name for item in facts.sets} - set(run.gone["set"]))
 
 
 def _dependents(facts: RepositoryFacts) -> dict[str, list[str]]:
@@ -284,14 +311,22 @@ def _rest_of_sets(plan: RepositoryPlan, fresh: RepositoryPlan, todo: Iterable[De
 
 
 def _delete_set(run: _Run, name: str, dependents: Mapping[str, Sequence[str]]) -> bool:
-    """The manifest first: refused, the set stays whole. So does a set that another stands on which was not deleted."""
+    """The manifest first: refused, the set stays whole. So does a set that another stands on which was not deleted, and
+    one that can't be listed to its end.
+    """
     if left := [item for item in dependents.get(name, ()) if item not in run.gone["set"]]:
         raise _Sparing(f"{left[0]} stands on it")
     with _alone(run, name):
-        manifest = f"{name}/{MANIFEST}"
-        if not run.remove([entry for entry in run.remover.entries(manifest) if entry.key == manifest]):
+        if not _remove_first(run, f"{name}/{MANIFEST}", run.remover.everything(f"{name}/")):
             return False
-        run.remove_below(f"{name}/")
+    return True
+
+
+def _remove_first(run: _Run, key: str, entries: Sequence[Entry]) -> bool:
+    """Remove one object, and when it went the others; whether it did."""
+    if not run.remove([entry for entry in entries if entry.key == key]):
+        return False
+    run.remove([entry for entry in entries if entry.key != key])
     return True
 
 
@@ -318,7 +353,7 @@ def _alone(run: _Run, name: str) -> Iterator[None]:
         users = leases.in_use(leases.leases_of(run.remover, name), datetime.now(timezone.utc))
         if name in users:
             raise _Sparing(users[name])
-        if is_held(run.remover, name):
+        if is_held(run.holders, name):
             raise _Sparing("hold")
         yield
     finally:
@@ -338,8 +373,7 @@ def _delete_logs(run: _Run, todo: Iterable[Decision]) -> None:
 
 
 def _delete_log(run: _Run, key: str) -> bool:
-    sidecar = [entry for entry in run.remover.entries(key + SIDECAR) if entry.key == key + SIDECAR]
-    return run.remove(sidecar) and run.remove_below(f"{key}.")
+    return _remove_first(run, key + SIDECAR, run.remover.everything(f"{key}."))
 
 
 def _uploads(todo: Iterable[Decision]) -> list[str]:

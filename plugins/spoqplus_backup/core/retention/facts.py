@@ -2,16 +2,16 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
 
-from spoqplus_backup.core.errors import IntegrityError
+from spoqplus_backup.core.errors import BackupError, IntegrityError
 from spoqplus_backup.core.manifest import MANIFEST, Manifest
 from spoqplus_backup.core.preflight import ID_FORMAT
 from spoqplus_backup.core.progress import Progress
@@ -54,13 +54,18 @@ Item = TypeVar("Item")
 @dataclass
 class Gathered:
     """What a repository holds, and what the deciding does not need: leases, the lists of faces of each trusted set
-    (None: it should have one), a key of each unfinished one. Manifests are too big to be kept all.
+    (None: it should have one), the bytes of the logs that it is made of, a key of each unfinished one. Manifests are
+    too big to be kept all. `others` are the site's other repositories that told what they hold, `unread` those that
+    did not.
     """
 
     facts: RepositoryFacts
     face_lists: dict[str, FaceLists | None] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
     newest_keys: dict[str, str] = field(default_factory=dict)
+    log_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
+    others: list[Remover] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 class _LenientLog(BaseModel):
@@ -74,8 +79,14 @@ class _Lenient(BaseModel):
     binlogs: tuple[_LenientLog, ...] = ()
 
 
-def gather(settings: Settings, remover: Remover, now: datetime) -> Gathered:
-    """Look at everything in a repository.
+def gather(settings: Settings, remover: Remover, others: Iterable[Remover], now: datetime) -> Gathered:
+    """Look at everything in a repository, and at the holds in the others.
+
+    Args:
+        settings: the site.
+        remover: the repository.
+        others: the other repositories of the site; one that can't be read is left out, and noted.
+        now: for leases, and for what is under way.
 
     Raises:
         BackupError: it can't be reached, or not everything could be read: then nothing can be decided.
@@ -88,19 +99,67 @@ def gather(settings: Settings, remover: Remover, now: datetime) -> Gathered:
     cadences = sorted({name.partition("/")[0] for name in set_names(remover)})
     for cadence in cadences:
         _gather_sets(settings, remover, cadence, gathered, sets, unfinished, now)
-    logs, stray = _gather_logs(remover)
+    logs, stray, stored = _gather_logs(remover)
     gathered.newest_keys.update({item.name: key for item, key in stray})
     known = {*CADENCES, *(item.cadence for item in sets)}  # in other folders nobody knows what is unfinished
     unfinished = [item for item in unfinished if item.name.partition("/")[0] in known]
     gathered.facts = RepositoryFacts(
-        sets=tuple(sets),
+        sets=tuple(_with_what_they_need(sets, gathered.log_bytes, stored)),
         unfinished=(*unfinished, *(item for item, _ in stray)),
         logs=tuple(logs),
         uploads=tuple(_gather_uploads(remover, cadences)),
-        holds=holds(remover, settings.signing.public_key_files),
+        holds=_all_holds(settings, remover, others, gathered),
         leases=leases.in_use(found_leases, now),
     )
     return gathered
+
+
+def _all_holds(settings: Settings, remover: Remover, others: Iterable[Remover], gathered: Gathered) -> dict[str, str]:
+    """The holds in all repositories of the site.
+
+    One that is out of order holds up no other: `hold` stores in each and says where it could not, and what is held
+    there stays there.
+    """
+    found: dict[str, str] = {}
+    for other in others:
+        try:
+            found |= holds(other, settings.signing.public_key_files)
+        except BackupError as error:
+            log.warning("What %s holds is not known: %s", other.url, error)
+            gathered.unread.append(other.name)
+        else:
+            gathered.others.append(other)
+    return found | holds(remover, settings.signing.public_key_files)
+
+
+def _with_what_they_need(
+    sets: Sequence[SetFacts], needed: Mapping[str, Mapping[str, int]], stored: Mapping[str, int]
+) -> Iterator[SetFacts]:
+    """The sets; damaged are also those that lack a log, or stand on one that is damaged or gone.
+
+    Args:
+        sets: as their manifests and their own folders tell.
+        needed: the bytes of the logs that a set is made of, by its name and theirs.
+        stored: the bytes of the logs that are there.
+    """
+    good = {item.name: item for item in sets if item.is_good}
+    damaged: dict[str, str] = {}
+    while lacking := {name: what for name, item in good.items() if (what := _lack(item, good, needed, stored))}:
+        damaged |= lacking
+        good = {name: item for name, item in good.items() if name not in lacking}
+    for item in sets:
+        yield item.model_copy(update={"damaged": damaged[item.name]}) if item.name in damaged else item
+
+
+def _lack(
+    item: SetFacts,
+    good: Mapping[str, SetFacts],
+    needed: Mapping[str, Mapping[str, int]],
+    stored: Mapping[str, int],
+) -> str | None:
+    logs = (key for key, size in needed.get(item.name, {}).items() if stored.get(key) != size)
+    bases = () if item.cadence == INCREMENTAL else item.depends_on  # logs lead on from any full backup
+    return next(chain(logs, (name for name in bases if name not in good)), None)
 
 
 def judge(settings: Settings, remover: Remover, gathered: Gathered, candidates: Iterable[str]) -> RepositoryFacts:
@@ -184,6 +243,7 @@ def _gather_sets(
         facts, manifest = _set_facts(settings, catalog, *group)
         if manifest is not None:
             gathered.face_lists[facts.name] = face_lists(manifest)
+            gathered.log_bytes[facts.name] = {ref.key: ref.stored_bytes for ref in manifest.binlogs}
         elif remover.stat(f"{facts.name}/{MANIFEST}") is None:  # another run deletes it
             return None
         return facts
@@ -216,6 +276,7 @@ def _set_facts(
 ) -> tuple[SetFacts, Manifest | None]:
     cadence, _, set_id = name.partition("/")
     size = sum(entry.bytes for entry in entries)
+    stored_at = next(entry.modified for entry in entries if entry.key == f"{name}/{MANIFEST}")
     try:
         manifest = catalog.load(SetRef(cadence, set_id))
     except IntegrityError as error:
@@ -228,6 +289,7 @@ def _set_facts(
             bytes=size,
             started_at=moment,
             finished_at=moment,
+            stored_at=stored_at,
             problem=str(error),
             depends_on=said.depends_on,
             logs=tuple(ref.key for ref in said.binlogs),
@@ -238,6 +300,7 @@ def _set_facts(
         bytes=size,
         started_at=manifest.started_at,
         finished_at=manifest.finished_at,
+        stored_at=stored_at,
         has_database=any(component.name == DATABASE for component in manifest.components),
         damaged=_damage(manifest, entries),
         depends_on=manifest.depends_on,
@@ -281,9 +344,10 @@ def _unfinished_facts(settings: Settings, name: str, entries: Sequence[Entry], n
     )
 
 
-def _gather_logs(remover: Remover) -> tuple[list[LogFacts], list[tuple[UnfinishedFacts, str]]]:
-    """The logs with a sidecar, and what lies there of others, with a key of each."""
+def _gather_logs(remover: Remover) -> tuple[list[LogFacts], list[tuple[UnfinishedFacts, str]], dict[str, int]]:
+    """The logs with a sidecar, what lies there of others with a key of each, and the bytes without sidecars."""
     logs: list[LogFacts] = []
+    stored: dict[str, int] = {}
     stray: list[tuple[UnfinishedFacts, str]] = []
     named = ((match, entry) for entry in remover.entries(f"{BINLOG}/") if (match := _OF_A_LOG.fullmatch(entry.key)))
     for key, group in groupby(named, key=lambda item: item[0]["key"]):
@@ -292,9 +356,10 @@ def _gather_logs(remover: Remover) -> tuple[list[LogFacts], list[tuple[Unfinishe
         newest = max((entry for _, entry in objects), key=lambda entry: entry.modified)
         if any(match["what"] == "json" for match, _ in objects):
             logs.append(LogFacts(key=key, bytes=size, at=newest.modified))
+            stored[key] = sum(entry.bytes for match, entry in objects if not match["what"].startswith("json"))
         else:
             stray.append((UnfinishedFacts(name=key, bytes=size, touched_at=newest.modified), newest.key))
-    return logs, stray
+    return logs, stray, stored
 
 
 def _gather_uploads(remover: Remover, cadences: Iterable[str]) -> Iterator[UploadFacts]:

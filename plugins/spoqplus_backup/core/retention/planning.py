@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -11,12 +12,12 @@ from pathlib import Path
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import IntegrityError, PermanentError
 from spoqplus_backup.core.repository.binlogs import ROOT as BINLOG
-from spoqplus_backup.core.repository.removal import Entry, Remover, open_remover
+from spoqplus_backup.core.repository.removal import Entry, Remover, open_others, open_remover
 from spoqplus_backup.core.repository.retention import plan_retention
 from spoqplus_backup.core.repository.retention_model import Decision, RepositoryPlan
 from spoqplus_backup.core.retention.faces import FACES, garbage
 from spoqplus_backup.core.retention.facts import Gathered, gather, judge
-from spoqplus_backup.core.retention.work import anything_under_way
+from spoqplus_backup.core.retention.work import anything_under_way, is_fresh
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import read_json, write_json
 
@@ -31,25 +32,28 @@ def plan_repository(settings: Settings, connections: Connections, name: str, run
     Raises:
         BackupError: the repository can't be reached or read in full: nothing is decided then.
     """
+    now = datetime.now(timezone.utc)
+    _drop_old_runs(settings, run_id, now)
     remover = open_remover(settings, name, connections)
-    plan, _ = decide(settings, remover, datetime.now(timezone.utc))
+    plan, _ = decide(settings, remover, open_others(settings, name, connections), now)
     write_json(_plan_file(settings, run_id, name), plan)
     return plan
 
 
-def decide(settings: Settings, remover: Remover, now: datetime) -> tuple[RepositoryPlan, Gathered]:
+def decide(
+    settings: Settings, remover: Remover, others: Iterable[Remover], now: datetime
+) -> tuple[RepositoryPlan, Gathered]:
     """What goes from a repository by what is in it now, and what was found.
 
     What would go is looked at more closely, and then decided about again: that can only keep more.
     """
-    gathered = gather(settings, remover, now)
+    gathered = gather(settings, remover, others, now)
     keep = settings.repository(remover.name).keep
-    first = plan_retention(gathered.facts, keep, settings.retention, now)
-    candidates = [decision.name for decision in first.deletions]
-    if not candidates:
-        return _with_faces(settings, remover, gathered, first, now), gathered
-    gathered.facts = judge(settings, remover, gathered, candidates)
     plan = plan_retention(gathered.facts, keep, settings.retention, now)
+    if candidates := [decision.name for decision in plan.deletions]:
+        gathered.facts = judge(settings, remover, gathered, candidates)
+        plan = plan_retention(gathered.facts, keep, settings.retention, now)
+    plan = plan.model_copy(update={"unread": tuple(gathered.unread)})
     return _with_faces(settings, remover, gathered, plan, now), gathered
 
 
@@ -132,9 +136,35 @@ def load_plan(settings: Settings, run_id: str, name: str) -> RepositoryPlan:
     return RepositoryPlan.model_validate(content)
 
 
+def asked_by(settings: Settings, name: str) -> str | None:
+    """The last run that asked a person whether so much may go from a repository."""
+    content = read_json(_asked_file(settings, name))
+    return None if content is None else str(content["run"])
+
+
+def note_asked(settings: Settings, run_id: str, name: str) -> None:
+    """Note that this run asks."""
+    write_json(_asked_file(settings, name), {"run": run_id})
+
+
 def forget_run(settings: Settings, run_id: str) -> None:
     """Remove what a run kept, when it is reported."""
     shutil.rmtree(run_directory(settings, run_id), ignore_errors=True)
+
+
+def _drop_old_runs(settings: Settings, run_id: str, now: datetime) -> None:
+    """Remove what failed runs kept: nobody clears their tasks any more. One may still wait for its approval."""
+    limits = settings.retention
+    since = now - timedelta(hours=max(limits.unfinished_hours, limits.approval_hours))
+    own = run_directory(settings, run_id)
+    for path in sorted(own.parent.glob("*")):
+        if path != own and path.is_dir() and not is_fresh(path, since):
+            log.info("What is left of an older run is removed: %s", path)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _asked_file(settings: Settings, name: str) -> Path:
+    return settings.staging.directory / "retention" / settings.site / f"{name}.asked.json"
 
 
 def _plan_file(settings: Settings, run_id: str, name: str) -> Path:

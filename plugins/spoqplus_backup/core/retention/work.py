@@ -26,13 +26,13 @@ _ID = re.compile(r"\d{8}_\d{6}")
 
 def is_under_way(settings: Settings, cadence: str, set_id: str, since: datetime) -> bool:
     """Whether this host works on a set, or has done so after `since`."""
-    return _is_fresh(Staging(settings.staging.directory, settings.site, cadence, set_id).path, since)
+    return is_fresh(Staging(settings.staging.directory, settings.site, cadence, set_id).path, since)
 
 
 def anything_under_way(settings: Settings, since: datetime) -> str | None:
     """A set that this host works on, or has worked on after `since`; None when there is none."""
     for path in _staged(settings):
-        if _is_fresh(path, since):
+        if is_fresh(path, since):
             return f"{path.parent.name}/{path.name}"
     return None
 
@@ -44,7 +44,7 @@ def drop_abandoned(settings: Settings, since: datetime) -> list[str]:
         name = f"{path.parent.name}/{path.name}"
         try:
             with _all_locked(path):
-                if _is_fresh(path, since):
+                if is_fresh(path, since):
                     continue
                 shutil.rmtree(path)
         except BackupError as error:
@@ -65,7 +65,8 @@ def _staged(settings: Settings) -> Iterator[Path]:
     )
 
 
-def _is_fresh(path: Path, since: datetime) -> bool:
+def is_fresh(path: Path, since: datetime) -> bool:
+    """Whether anything in a folder changed after `since`."""
     return any(datetime.fromtimestamp(seconds, timezone.utc) > since for seconds in _times(path))
 
 

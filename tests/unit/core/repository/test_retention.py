@@ -78,12 +78,45 @@ def test_s3_keeps_thirty_daily_twelve_weekly_twelve_monthly() -> None:
     assert kept["daily"] == sorted(item.id for item in sets if item.cadence == "daily")[-30:]
 
 
-def test_a_disk_keeps_seven_days_before_its_newest_set() -> None:
+def test_a_disk_keeps_every_set_of_the_last_seven_days_that_have_a_good_backup() -> None:
     daily = [backup("daily", DAY * days) for days in range(1, 20)]
+    noon = [backup("daily", DAY * days - HOUR * 9) for days in (3, 7, 8)]
+    weekly = [backup("weekly", DAY * days - HOUR) for days in (2, 9)]
 
-    made = plan(LOCAL, sets=daily)
+    made = plan(LOCAL, sets=[*daily, *noon, *weekly])
 
-    assert sorted(made.kept_sets) == sorted(item.name for item in daily[:8])
+    assert sorted(made.kept_sets) == sorted(item.name for item in (*daily[:7], *noon[:2], weekly[0]))
+
+
+def test_a_day_without_a_good_full_backup_is_not_counted() -> None:
+    daily = [backup("daily", DAY * days, damaged="x" if days in (2, 4) else None) for days in range(1, 12)]
+    faces = backup("daily", DAY * 0.5, has_database=False)
+    made = plan(KeepSettings(days=3), sets=[*daily, faces])
+    assert sorted(made.kept_sets) == sorted(item.name for item in (*daily[:5], faces))
+
+
+def test_while_full_backups_fail_nothing_goes_though_logs_and_incremental_sets_are_made() -> None:
+    full = [backup("daily", DAY * days) for days in range(61, 68)]
+    safety = [backup("safety", DAY * days) for days in (70, 80)]
+    incremental = [backup("incremental", HOUR * 6 * number, depends_on=(full[0].name,)) for number in range(1, 240)]
+    failed = [backup("daily", DAY * days, damaged="database/000001") for days in range(2, 9)]
+    logs = [binlog(number, DAY * (60 - number)) for number in range(1, 60)]
+    for keep in (LOCAL, S3):
+        assert gone(plan(keep, sets=[*full, *safety, *incremental, *failed], logs=logs)) == []
+
+
+def test_without_a_good_full_backup_no_set_and_no_log_goes_and_the_plan_says_so() -> None:
+    damaged = [backup("daily", DAY * days, damaged="database/000001") for days in range(20, 60)]
+    doubtful = [backup("weekly", DAY * days, problem="forged") for days in (100, 200)]
+    safety, incremental = backup("safety", DAY * 90), backup("incremental", DAY * 80)
+    logs = [binlog(number, DAY * (300 - number)) for number in range(1, 200)]
+    for keep in (LOCAL, S3):
+        made = plan(keep, sets=[*damaged, *doubtful], logs=logs)
+        assert (made.deletions, made.nothing_good) == ((), True)
+        made = plan(keep, sets=[*damaged, *doubtful, safety, incremental], logs=logs)
+        assert (made.deletions, made.nothing_good) == ((), False)
+    assert plan(logs=logs).nothing_good
+    assert not plan().nothing_good
 
 
 def test_when_backups_stop_nothing_goes_however_long() -> None:
@@ -239,6 +272,48 @@ def test_what_an_untrusted_set_may_stand_on_stays() -> None:
     assert why(made, base.name) == (True, "may_be_needed", doubtful.name)
 
 
+def test_a_set_of_a_wrong_clock_counts_for_nothing_stays_and_is_named() -> None:
+    sets = [backup("daily", DAY * days) for days in range(1, 6)]
+    ahead = backup("daily", -DAY * 400)
+    logs = [binlog(number, DAY * (50 - number)) for number in range(1, 50)]
+    logs.append(binlog(50, HOUR))
+    for keep in (KeepSettings(daily=3), KeepSettings(days=3), KeepSettings(daily=3, days=2, point_in_time_days=2)):
+        without = plan(keep, sets=sets, logs=logs)
+        made = plan(keep, sets=[*sets, ahead], logs=logs)
+        assert gone(made) == gone(without)
+        assert made.newest == sets[0].name
+        assert made.share == without.share
+        assert why(made, ahead.name) == (True, "future", f"{ahead.finished_at:%Y-%m-%d %H:%M} UTC")
+
+
+def test_a_set_that_was_stored_before_it_was_made_is_of_a_wrong_clock_for_ever() -> None:
+    ahead = backup("daily", DAY * 2, stored_at=NOW - DAY * 90)
+    sets = [backup("daily", DAY * days) for days in (1, 3, 4)]
+    made = plan(KeepSettings(daily=2), sets=[*sets, ahead])
+    assert why(made, ahead.name)[:2] == (True, "future")
+    assert gone(made) == [sets[2].name]
+
+
+def test_clocks_that_differ_a_little_are_no_wrong_clocks() -> None:
+    ahead = backup("daily", -HOUR * 0.7, stored_at=NOW - HOUR * 0.1)
+    made = plan(KeepSettings(daily=1), sets=[ahead, backup("daily", DAY * 3)])
+    assert made.newest == ahead.name
+
+
+def test_a_set_of_a_clock_that_was_late_is_as_young_as_when_it_was_stored() -> None:
+    late, new = backup("daily", DAY * 4000, stored_at=NOW - HOUR), backup("daily", DAY)
+    assert why(plan(KeepSettings(daily=1), sets=[late, new]), late.name)[:2] == (True, "young")
+    stored = late.model_copy(update={"stored_at": NOW - DAY * 2})
+    assert gone(plan(KeepSettings(daily=1), sets=[stored, new])) == [late.name]
+
+
+def test_what_a_set_of_a_wrong_clock_needs_stays() -> None:
+    base = backup("weekly", DAY * 90)
+    ahead = backup("daily", -DAY * 90, depends_on=(base.name,))
+    made = plan(KeepSettings(daily=1, weekly=1), sets=[base, backup("weekly", DAY), backup("daily", DAY), ahead])
+    assert why(made, base.name) == (True, "needed", ahead.name)
+
+
 def test_a_cadence_without_a_rule_stays() -> None:
     sets = [backup("yearly", DAY * days) for days in (900, 500)]
     assert gone(plan(sets=[*sets, backup("daily", DAY)])) == []
@@ -301,6 +376,7 @@ def test_a_window_that_was_set_too_short_needs_a_person() -> None:
 
 CADENCES = ("daily", "weekly", "monthly", "safety", "incremental", "yearly")
 MOMENTS = st.integers(0, 24 * 80).map(lambda hours: HOUR * hours)
+AGES = st.one_of(MOMENTS, MOMENTS, MOMENTS, st.integers(-24 * 800, 0).map(lambda hours: HOUR * hours))
 
 
 @st.composite
@@ -319,7 +395,7 @@ def histories(draw: st.DrawFn) -> RepositoryFacts:
         for timeline in range(draw(st.integers(0, 2)))
         for number in range(1, draw(st.integers(1, 6)))
     ]
-    for age in sorted(draw(st.lists(MOMENTS, max_size=14)), reverse=True):
+    for age in sorted(draw(st.lists(AGES, max_size=14)), reverse=True):
         cadence = draw(st.sampled_from(CADENCES))
         doubtful = draw(st.integers(0, 9)) == 0
         older = [name for name in sets if sets[name].started_at < NOW - age]
@@ -329,6 +405,7 @@ def histories(draw: st.DrawFn) -> RepositoryFacts:
             age,
             bytes=draw(st.integers(0, 1000)),
             finished_at=NOW - age + HOUR * draw(st.integers(0, 9)),
+            stored_at=draw(st.one_of(st.none(), st.just(NOW - age + HOUR * 9), MOMENTS.map(lambda age: NOW - age))),
             has_database=cadence != "incremental" and draw(st.booleans()),
             problem="forged" if doubtful else None,
             damaged=None if doubtful else draw(st.sampled_from([None] * 5 + ["database/000001"])),
@@ -384,6 +461,10 @@ def after(facts: RepositoryFacts, made: RepositoryPlan) -> RepositoryFacts:
     )
 
 
+def is_ahead(item: SetFacts) -> bool:
+    return item.dated_at > min(NOW, item.stored_at or NOW) + CLOCKS_DIFFER
+
+
 def newest(items: Sequence[SetFacts]) -> str | None:
     return max(items, key=lambda item: (item.started_at, item.id, item.cadence)).name if items else None
 
@@ -393,8 +474,7 @@ def newest(items: Sequence[SetFacts]) -> str | None:
 def test_the_nevers_hold(facts: RepositoryFacts, keep: KeepSettings, limits: RetentionSettings) -> None:
     made = plan_retention(facts, keep, limits, NOW)
     went = {item.name for item in made.deletions}
-    sets = {item.name: item for item in facts.sets}
-    good = [item for item in facts.sets if item.is_good]
+    good = [item for item in facts.sets if item.is_good and not is_ahead(item)]
 
     for cadence in CADENCES:
         assert newest([item for item in good if item.cadence == cadence]) not in went
@@ -405,20 +485,51 @@ def test_the_nevers_hold(facts: RepositoryFacts, keep: KeepSettings, limits: Ret
             assert not went & set(item.logs)
             continue
         assert item.is_trusted
-        assert NOW - max(item.started_at, item.finished_at) >= timedelta(hours=limits.minimum_age_hours)
+        assert not is_ahead(item)
+        assert NOW - max(item.dated_at, item.stored_at or item.dated_at) >= timedelta(hours=limits.minimum_age_hours)
         assert item.name not in facts.holds
         assert item.name not in facts.leases
         assert item.locked_until is None or item.locked_until <= NOW
         assert item.cadence != "yearly"
-    window = max((item.started_at for item in sets.values()), default=NOW) - DAY * keep.point_in_time_days
-    rollable = [item for item in sets.values() if item.is_full and item.name not in went and item.started_at >= window]
+    fulls = [item for item in good if item.is_full]
+    if not fulls:
+        assert not any(item.kind == "log" or item.name.startswith("incremental/") for item in made.deletions)
+    if keep.days is not None:
+        newest_days = sorted({item.id[:8] for item in fulls})[-keep.days :]
+        assert not any(item.name in went for item in good if item.is_full and item.id[:8] in newest_days)
+        assert len(newest_days) == keep.days or all(
+            item.cadence in ("safety", "incremental") for item in good if item.name in went
+        )
+    latest = max((item.started_at for item in fulls), default=NOW)
+    counted = [item for item in facts.sets if not is_ahead(item)]
+    rollable = [
+        item
+        for item in counted
+        if item.is_full and item.name not in went and item.started_at >= latest - DAY * keep.point_in_time_days
+    ]
     for log in facts.logs:
         if log.key in went:
             assert log.problem is None
             assert log.locked_until is None or log.locked_until <= NOW
             assert NOW - log.at >= timedelta(hours=limits.minimum_age_hours)
             assert all(log.at < item.started_at for item in rollable)
-            assert any(item.is_full for item in sets.values() if item.name not in went)
+            assert any(item.name not in went for item in fulls)
+    if made.nothing_good:
+        assert newest(good) is None
+        assert not any(item.kind in ("set", "log") for item in made.deletions)
+
+
+@settings(max_examples=100, deadline=None)
+@given(facts=histories(), keep=POLICIES, limits=LIMITED)
+def test_a_wrong_clock_changes_nothing_for_what_it_does_not_need(
+    facts: RepositoryFacts, keep: KeepSettings, limits: RetentionSettings
+) -> None:
+    plain = tuple(item.model_copy(update={"depends_on": (), "logs": ()}) for item in facts.sets if item.is_trusted)
+    with_it = facts.model_copy(update={"sets": plain})
+    without = facts.model_copy(update={"sets": tuple(item for item in plain if not is_ahead(item))})
+    made, expected = (plan_retention(given, keep, limits, NOW) for given in (with_it, without))
+    assert made.deletions == expected.deletions
+    assert made.newest == expected.newest
 
 
 @settings(max_examples=150, deadline=None)
@@ -472,6 +583,56 @@ def test_everything_has_one_decision_and_timelines_have_no_hole(
             assert max(own, key=lambda item: (item.timeline, item.number)).key in kept
 
 
+@settings(max_examples=100, deadline=None)
+@given(facts=histories(), data=st.data(), limits=LIMITED)
+def test_the_newest_good_set_anywhere_loses_no_copy_in_any_repository(
+    facts: RepositoryFacts, data: st.DataObject, limits: RetentionSettings
+) -> None:
+    """Each repository has some of the sets, each of them good or not, and a policy of its own."""
+    site = []
+    for _ in range(data.draw(st.integers(1, 3))):
+        there = [item for item in facts.sets if data.draw(st.booleans())]
+        spoilt = [data.draw(st.sampled_from([None] * 3 + ["database/000001"])) for _ in there]
+        copies = tuple(
+            item.model_copy(update={"damaged": item.damaged or lacking})
+            for item, lacking in zip(there, spoilt, strict=True)
+        )
+        site.append(facts.model_copy(update={"sets": copies}))
+    good = [item for each in site for item in each.sets if item.is_good and not is_ahead(item)]
+    named = {newest(good), newest([item for item in good if item.is_full])}
+    for each in site:
+        made = plan_retention(each, data.draw(POLICIES), limits, NOW)
+        good_here = {item.name for item in each.sets if item.is_good and not is_ahead(item)}
+        assert not named & good_here & {item.name for item in made.deletions}
+
+
+@settings(max_examples=100, deadline=None)
+@given(facts=histories(), keep=POLICIES, limits=LIMITED, days=st.lists(st.integers(1, 400), max_size=12))
+def test_an_outage_deletes_nothing(
+    facts: RepositoryFacts, keep: KeepSettings, limits: RetentionSettings, days: list[int]
+) -> None:
+    """Full backups are missing or damaged, everything else goes on: what was kept before the outage stays."""
+    plain = facts.model_copy(update={"holds": {}, "leases": {}})
+    before = NOW + DAY * 1200
+    kept = after(plain, plan_retention(plain, keep, limits, before))
+    made_since = [
+        backup(cadence, DAY * -(1200 + day), damaged="database/000001" if cadence == "daily" else None)
+        for day in days
+        for cadence in ("daily", "incremental", "safety")
+    ]
+    logs = [
+        binlog(100 + number, DAY * -(1200 + day), "binlog/1/20260101_000000") for number, day in enumerate(sorted(days))
+    ]
+    later = kept.model_copy(update={"sets": (*kept.sets, *made_since), "logs": (*kept.logs, *logs)})
+    reasons = {item.name: item.reason for item in plan_retention(kept, keep, limits, before).decisions}
+    made = plan_retention(later, keep, limits, before + DAY * 500)
+    # a newer safety backup may take the place of one that stayed as the newest alone, and of what only that one needed
+    replaced = ("newest", "needed")
+    assert not {item.name for item in kept.sets if item.is_good and reasons[item.name] not in replaced} & {
+        item.name for item in made.deletions
+    }
+
+
 @settings(max_examples=80, deadline=None)
 @given(facts=histories(), keep=POLICIES, limits=LIMITED, hours=st.integers(1, 2000))
 def test_time_alone_deletes_no_set_that_a_rule_keeps(
@@ -481,6 +642,6 @@ def test_time_alone_deletes_no_set_that_a_rule_keeps(
     plain = plain.model_copy(
         update={"sets": tuple(item.model_copy(update={"locked_until": None}) for item in plain.sets)}
     )
-    later = NOW + DAY * 400
+    later = NOW + DAY * 1200  # no clock is ahead of that
     first = plan_retention(plain, keep, limits, later)
     assert plan_retention(after(plain, first), keep, limits, later + HOUR * hours).deletions == ()

@@ -12,8 +12,10 @@ from spoqplus_backup.core.manifest import MANIFEST
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.details import Described, DetailsCache, described
 from spoqplus_backup.core.repository.local import LocalRepository
-from spoqplus_backup.core.repository.survey import Survey
+from spoqplus_backup.core.repository.s3 import S3Repository
+from spoqplus_backup.core.repository.survey import Copy, SetCopies, Survey
 from spoqplus_backup.core.settings import Settings
+from support import s3
 from support.keys import SigningPair, signing_pair
 from support.published import manifest_of, publish_in
 
@@ -84,6 +86,32 @@ def test_the_rule(
     assert found.name == DAILY
     assert sorted(copy.repository for copy in found.copies) == sorted(where)
     assert (found.count, found.media, found.offsite, found.holds) == (count, media, offsite, holds)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "count", "media", "holds"),
+    [
+        (("https://s3.eu-west-1.amazonaws.com", "https://s3.us-east-1.amazonaws.com"), 2, ("disk", "tape"), False),
+        (("http://127.0.0.1:9000", "http://127.0.0.1:9001"), 3, ("cloud", "disk", "tape"), True),
+    ],
+)
+def test_one_bucket_twice_is_one_copy_on_one_medium(
+    endpoints: tuple[str, str], count: int, media: tuple[str, ...], holds: bool
+) -> None:
+    """By two connections and two prefixes; on two servers of one's own a bucket's name says nothing."""
+    places = [
+        S3Repository("s3", lambda url=url: s3.s3_client(s3.record(url)), "backup", prefix).place
+        for url, prefix in zip(endpoints, ("seoul", "dr"), strict=True)
+    ]
+    found = SetCopies(
+        cadence="daily",
+        id="20250301_030000",
+        copies=tuple(
+            Copy(repository=name, place=place, medium=name, offsite=True, bytes=1, tag="")
+            for name, place in zip(("tape", "cloud"), places, strict=True)
+        ),
+    )
+    assert (found.count, found.media, found.holds) == (count, media, holds)
 
 
 def test_sets_come_oldest_first_and_what_is_not_published_does_not_exist(world: World) -> None:

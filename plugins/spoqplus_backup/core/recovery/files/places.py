@@ -1,13 +1,14 @@
 """Where restored files go: beside what they replace, on the same file system, so that a rename puts them in place.
 
     <parent>/.spoqplus-restoring-<run>-<component>/     what is unpacked, until it is put in place
-    <parent>/<name>.replaced-<run>                      what was there before, until the restore is verified
+    <parent>/<name>.replaced-<run>-<generation>         what was there before, until the restore is verified
 
 A place that is a mount point can't be renamed: there both lie in it, and what is in it is renamed piece by piece.
 """
 
 import contextlib
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,10 +43,24 @@ class Place:
         """The folder that stage and what is put aside lie in."""
         return self.target if self.is_mount else self.target.parent
 
-    def aside(self, run: str) -> Path:
-        """Where what was there before is kept; of a mount point, a folder for what was in it."""
-        name = f".spoqplus{ASIDE}{run}" if self.is_mount else f"{self.target.name}{ASIDE}{run}"
-        return self.base / name
+    @property
+    def kept_name(self) -> str:
+        """How what is kept aside of it begins; of a mount point, of a folder for what was in it."""
+        return f".spoqplus{ASIDE}" if self.is_mount else f"{self.target.name}{ASIDE}"
+
+    def aside(self, run: str, generation: int) -> Path:
+        """Where what was there before is kept. Each generation has its own: what an earlier one keeps is not in the way
+        of putting back what a later one replaced.
+        """
+        return self.base / f"{self.kept_name}{run}-{generation}"
+
+    def beside(self, beginning: str) -> list[Path]:
+        """What lies there under names that begin so."""
+        try:
+            names = [entry.name for entry in os.scandir(self.base) if entry.name.startswith(beginning)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [self.base / name for name in sorted(names)]
 
 
 def place_of(root: Path, top: str) -> Place:

@@ -13,6 +13,7 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.crypto import Scheme
 from spoqplus_backup.core.errors import IntegrityError, PermanentError, SettingsError
 from spoqplus_backup.core.manifest import Component, Manifest, Model, Part
+from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.recovery.files.dumpdir import parse_dumpdir
 from spoqplus_backup.core.recovery.files.index import Entry, read_entries
@@ -75,7 +76,7 @@ class PlannedFiles(Model):
     deleted_count: int = 0
     left_out: tuple[str, ...] = ()
     seconds: float
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,10 @@ def plan_files(
             deleted_count=len(gone),
             left_out=tuple(left_out),
             seconds=amount.bytes / STREAM_BYTES_PER_SECOND + amount.files / FILES_PER_SECOND,
-            warnings=tuple(_warnings(settings, name, wish, tops, left_out, amount.bytes)),
+            warnings=(
+                *_warnings(settings, name, wish, tops, left_out, amount.bytes),
+                *_privileged(settings, name, tree),
+            ),
         )
 
 
@@ -364,23 +368,42 @@ def _planned_archive(tree: FileTree, archive: Archive, level: int) -> PlannedArc
 
 def _warnings(
     settings: Settings, name: str, wish: Wish, tops: Sequence[str], left_out: Sequence[str], size: int
-) -> Iterator[str]:
+) -> Iterator[Notice]:
     if left_out:
-        yield f"{len(left_out)} links of {name} lead out of {wish.root} and are left out: {', '.join(left_out[:5])}."
+        sentence = "{count} links of {name} lead out of {root} and are left out: {links}."
+        links = ", ".join(left_out[:5])
+        yield notice("plan.links_left_out", sentence, count=len(left_out), name=name, root=wish.root, links=links)
     known = [*configured_tops(settings, name)]
     known += [str(Path("/", top).resolve()).lstrip("/") for top in known]
     if known and (strange := [top for top in tops if top not in known]):
-        yield f"{name} was archived from another place than the configuration names now: /{', /'.join(strange)}."
+        sentence = "{name} was archived from another place than the configuration names now: {places}."
+        yield notice("plan.another_place", sentence, name=name, places=", ".join(f"/{top}" for top in strange))
     target = wish.root / tops[0] if tops else wish.root
     there = next(path for path in (target.parent, *target.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if free < size:
-        yield (
-            f"{name} takes {human_bytes(size)}, and {there} has {human_bytes(free)} free. What is replaced is kept "
-            "until the restore is verified: make room, or restore to another root."
+        yield notice(
+            "plan.files_space",
+            "{name} takes {size}, and {place} has {free} free. What is replaced is kept until the restore is verified: "
+            "make room, or restore to another root.",
+            name=name,
+            size=human_bytes(size),
+            place=there,
+            free=human_bytes(free),
         )
     if os.geteuid() != 0:
-        yield f"The worker is not root: the files of {name} will be its own, with the modes of the backup."
+        sentence = "The worker is not root: the files of {name} will be its own, whoever they belonged to."
+        yield notice("plan.not_root", sentence, name=name)
+
+
+def _privileged(settings: Settings, name: str, tree: FileTree) -> Iterator[Notice]:
+    """Files that run with another's rights, unless `set_ownership` gives them other modes: not what a site uploads."""
+    if settings.restore.ownership.get(name) is None and (found := tree.privileged()):
+        names = ", ".join(shown(path) for path in found[:MOST_NAMED])
+        sentence = (
+            "{count} files of {name} come back with the rights of their owner or group (setuid, setgid): {names}."
+        )
+        yield notice("plan.setuid", sentence, count=len(found), name=name, names=names)
 
 
 def configured_tops(settings: Settings, name: str) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """How far a component's restore got, beside what was fetched for it: complete or absent, as everything there."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -45,8 +44,3 @@ def read_state(work: Path) -> State | None:
 def write_state(work: Path, state: State) -> None:
     """Note a state, complete or not at all."""
     write_json(work / STATE, state)
-
-
-def asides(places: Sequence[Path]) -> list[Path]:
-    """Those that are there, and behind them, with a number, what the application had made anew in between."""
-    return [found for place in places for found in sorted(place.parent.glob(f"{place.name}*"))]

@@ -336,6 +336,11 @@ class FileTree:
         )
         return [bytes(path) for (path,) in rows]
 
+    def privileged(self) -> list[bytes]:
+        """Chosen files that run with the rights of their owner or group (setuid, setgid)."""
+        rows = self._db.execute("SELECT path FROM tree WHERE chosen AND type = 'file' AND mode & 3072 ORDER BY path")
+        return [bytes(path) for (path,) in rows]
+
     def amount(self) -> Amount:
         """Of what was chosen."""
         row = self._db.execute(
