@@ -167,7 +167,10 @@ def locked(path: Path, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        try:
+            yield
+        finally:  # closing is not enough: a child that another thread has just forked still has the file open
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _flock(file: IO[str]) -> bool:
