@@ -60,7 +60,7 @@ class Club:
                 "ownership": {"logs": {"owner": "www-data", "group": "www-data", "folders": "755", "files": "644"}}
             },
             "repositories": [
-                {"name": "local", "root": f"file://{self.folder}/repository"},
+                {"name": "local", "root": f"file://{self.folder}/repository", "keep": {"days": 1}},
                 {"name": "s3", "root": f"s3://{BUCKET}/club", "connection": "spoqplus_aws"},
                 {"name": "dr", "root": f"s3://{DR_BUCKET}", "connection": "spoqplus_aws_dr", "role": "replica"},
             ],
