@@ -18,7 +18,7 @@ from spoqplus_backup.core.proof.model import Proof
 from spoqplus_backup.core.recovery import restore
 from spoqplus_backup.core.recovery.files.steps import restore_files
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
-from support import writer
+from support import hard_data, writer
 from support.backups import Site, database_record, make_site
 from support.keys import age_pair
 from support.servers import databases, empty, programs, run
@@ -231,6 +231,23 @@ def test_a_server_that_nobody_wrote_to_since_its_backup(
     plan = restored(site)
     assert plan.replay is None
     assert mismatch(site, plan).same
+
+
+def test_accounts_and_their_rights_are_compared(club: Site, mariadb_server: SandboxServer) -> None:
+    run(mariadb_server, "SET sql_log_bin = 0", "CREATE USER coach@'%'", "GRANT SELECT ON club.* TO coach@'%'")
+    proof = whole(club)
+    assert proof.verdict == "failed"
+    assert "account 'coach'@'%'" in said(proof)
+
+
+def test_hard_accounts_come_back_as_they_were(db_server: SandboxServer, tmp_path: Path, uploads: Path) -> None:
+    hard_data.build(db_server, small_tables=2, big_row_mib=1)
+    site = make_site(tmp_path / "site", db_server, **fields(db_server, uploads))
+    site.back_up()
+    run(db_server, "CREATE USER late@'%' IDENTIFIED BY 'secret'", "GRANT SELECT ON *.* TO late@'%'")
+    plan = restored(site)
+    found = results.perform(site.settings, site.connections, plan.run_id, "records")
+    assert [item.words for item in found.evidence if found.verdict != "passed"] == []
 
 
 def test_a_row_that_the_backup_has_otherwise(club: Site, mariadb_server: SandboxServer) -> None:

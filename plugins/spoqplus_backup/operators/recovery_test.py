@@ -11,6 +11,7 @@ from spoqplus_backup.messages import duration, notice_text, text
 from spoqplus_backup.operators.base import ERROR_KEY, SiteOperator, log_summary, run_name
 from spoqplus_backup.operators.notify import NotifyOperator, is_of, task_states
 from spoqplus_backup.operators.restore import RestoreFilesOperator
+from spoqplus_backup.web.links import REPORT_KEY, ReportLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -200,6 +201,7 @@ class ReportOperator(SiteOperator):
     """
 
     template_fields: Sequence[str] = ("check_task_ids",)
+    operator_extra_links = (ReportLink(),)
     ui_color = "#fce8e6"
 
     def __init__(self, *, check_task_ids: Sequence[str], **kwargs: Any) -> None:
@@ -226,6 +228,7 @@ class ReportOperator(SiteOperator):
         place = f"{primaries[-1].url}/{FOLDER}/{proof.id}/{PAGE}"
         ti.xcom_push(key=PROOF_KEY, value=proof.model_dump(mode="json"))
         ti.xcom_push(key=PAGE_KEY, value=place)
+        ti.xcom_push(key=REPORT_KEY, value=f"{settings.site}/{proof.id}")
         self._say(settings, proof.verdict, proof.rto_seconds, proof.bytes, place)
         if proof.verdict != "passed":
             raise AirflowFailException(text(settings.language, "error.not_proved", page=place))

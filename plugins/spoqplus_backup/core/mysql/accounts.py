@@ -24,6 +24,11 @@ OWN = ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys", "PUBLIC"
 
 _IDENTIFIED = re.compile(r" IDENTIFIED (?:VIA|BY PASSWORD) .+?(?= REQUIRE | WITH |$)")  # would change a password
 
+_GRANT = re.compile(r"GRANT (.+?) (ON .+)", re.DOTALL)
+_ROUTINE = re.compile(r"(GRANT .+? ON (?:FUNCTION|PROCEDURE) )(.+)( TO .+)", re.DOTALL)
+_BETWEEN = re.compile(r", (?=[A-Z])")  # privileges; names of columns are quoted
+_COLUMNS = re.compile(r"\(([^)]*)\)")
+
 Account = tuple[str, str, bool]  # user, host, whether it is a role
 
 
@@ -55,6 +60,55 @@ def write(login: DatabaseLogin, facts: server.ServerFacts, directory: Path) -> I
     )
 
 
+def definitions(connection: server.Connection, facts: server.ServerFacts) -> dict[str, str]:
+    """How each account is made and what it may do, by `account name`; holds password hashes."""
+    if facts.flavour == "mysql":
+        connection.rows("SET SESSION print_identified_with_as_hex = ON")
+    return {
+        f"account {_name(account)}": "\n".join(
+            [
+                _create(connection, facts, account),
+                *sorted(_comparable(grant) for grant in _grants(connection, facts, account)),
+            ]
+        )
+        for account in _accounts(connection, facts)
+    }
+
+
+def _comparable(grant: str) -> str:
+    """A grant with its privileges and their columns in order: servers list them in the order in which they came.
+
+    Both vendors keep a routine's name in the wrong character set, and show it so from the next start on.
+    """
+    if routine := _ROUTINE.fullmatch(grant):
+        grant = routine[1] + _as_utf8(routine[2]) + routine[3]
+    match = _GRANT.fullmatch(grant)
+    if match is None:
+        return grant
+    names = [_COLUMNS.sub(_columns_in_order, name) for name in _BETWEEN.split(match[1])]
+    return f"GRANT {', '.join(sorted(names))} {match[2]}"
+
+
+def _as_utf8(name: str) -> str:
+    """What was taken for latin1; as it is when it was not."""
+    try:
+        return b"".join(_latin1(letter) for letter in name).decode()
+    except UnicodeError:
+        return name
+
+
+def _latin1(letter: str) -> bytes:
+    """A letter in the servers' latin1: cp1252, and what that lacks as control characters."""
+    try:
+        return letter.encode("cp1252")
+    except UnicodeEncodeError:
+        return letter.encode("latin-1")
+
+
+def _columns_in_order(columns: re.Match[str]) -> str:
+    return f"({', '.join(sorted(columns[1].split(', ')))})"
+
+
 def clear(login: DatabaseLogin) -> None:
     """Drop all accounts but the server's own and the one that does it: a new server's root has no password."""
     with server.connect(login) as connection:
@@ -65,10 +119,16 @@ def clear(login: DatabaseLogin) -> None:
                 connection.rows(f"DROP {'ROLE' if role else 'USER'} {name}")
 
 
-def restore(login: DatabaseLogin, content: bytes, *, binary_log: bool) -> None:
+def restore(login: DatabaseLogin, content: bytes, *, binary_log: bool, again: bool = False) -> None:
     """Execute a segment that `write` wrote; a grant on what is not there (a dropped table's) is left out and logged.
 
     The statements hold password hashes, so no error shows one.
+
+    Args:
+        login: the server.
+        content: the segment.
+        binary_log: whether it goes to the server's binary log.
+        again: it will be executed once more, behind the data: nothing is said of what is not there yet.
 
     Raises:
         BackupError: the server refused a statement.
@@ -77,15 +137,17 @@ def restore(login: DatabaseLogin, content: bytes, *, binary_log: bool) -> None:
         connection.rows(f"SET SESSION sql_log_bin = {int(binary_log)}")
         for statement in content.decode("utf-8", "surrogateescape").split(";\n"):
             if statement:
-                _execute(connection, statement)
+                _execute(connection, statement, again=again)
 
 
-def _execute(connection: server.Connection, statement: str) -> None:
+def _execute(connection: server.Connection, statement: str, *, again: bool) -> None:
     try:
         connection.rows(statement)
     except server.StatementError as error:
         shown = _SECRET.sub("...", statement)
         if error.code in _NOT_THERE:
+            if again:
+                return
             log.warning("Left out, for what it is on is not there: %s", shown)
             return
         if error.code == _MAY_NOT and statement.startswith("GRANT PROXY "):

@@ -26,7 +26,7 @@ import zstandard
 from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.errors import BackupError, PermanentError
 from spoqplus_backup.core.manifest import Flavour, Model
-from spoqplus_backup.core.mysql import binlog, server
+from spoqplus_backup.core.mysql import accounts, binlog, server
 from spoqplus_backup.core.mysql.replay_marker import SCHEMA
 from spoqplus_backup.core.mysql.row_hash import HASH_DIGITS, SESSION, TableShape, hashed_rows, shape
 from spoqplus_backup.core.mysql.server import Connection, quoted
@@ -81,6 +81,8 @@ class Fingerprint(Model):
     place: Place
     tables: tuple[TableTotals, ...]
     definitions: dict[str, str]
+    accounts: dict[str, str] | None = None
+    """SHA-256 of how each account is made and what it may do; None: this login may not read that."""
     seconds: float
     kept: int = 0
     """Tables that an earlier try had read already."""
@@ -182,6 +184,7 @@ def take(
                 if item.kind == "table"
             ]
             definitions = definitions_of(connection, facts, names)
+            logins = accounts_of(connection, facts)
         measured = measure(connection) if measure else {}
         kept = _kept(connection, directory, place, changed_since)
         totals = [
@@ -194,6 +197,7 @@ def take(
         place=place,
         tables=tuple(totals),
         definitions=definitions,
+        accounts=logins,
         seconds=time.monotonic() - pace.started,
         kept=len(kept),
         measured=measured,
@@ -332,6 +336,15 @@ def definitions_of(connection: Connection, facts: server.ServerFacts, databases:
     return found
 
 
+def accounts_of(connection: Connection, facts: server.ServerFacts) -> dict[str, str] | None:
+    """SHA-256 of each account's definition and grants; None when this login may not read the schema `mysql`."""
+    try:
+        return {name: _digest([text]) for name, text in accounts.definitions(connection, facts).items()}
+    except server.StatementError as error:
+        log.warning("Accounts are not compared: %s", error)
+        return None
+
+
 def _shown(connection: Connection, kind: str, database: str, name: str) -> str:
     words, columns = _SHOWN[kind]
     shown = []
@@ -381,7 +394,14 @@ class Mismatch(Model):
         return not self.tables and not self.definitions
 
 
-def compare(expected: Fingerprint, directory: Path, login: DatabaseLogin, databases: Sequence[str] = ()) -> Mismatch:
+def compare(
+    expected: Fingerprint,
+    directory: Path,
+    login: DatabaseLogin,
+    databases: Sequence[str] = (),
+    *,
+    with_accounts: bool = False,
+) -> Mismatch:
     """Read every table of another server and tell what differs from a fingerprint.
 
     Args:
@@ -389,6 +409,7 @@ def compare(expected: Fingerprint, directory: Path, login: DatabaseLogin, databa
         directory: where the fingerprint lies, with its files of rows.
         login: the other server, of the same vendor and version.
         databases: those to look at; empty for all but the replay's own, so that one too many is seen.
+        with_accounts: compare accounts, too, but for the one that `login` is.
 
     Raises:
         BackupError: the server can't be asked.
@@ -400,6 +421,10 @@ def compare(expected: Fingerprint, directory: Path, login: DatabaseLogin, databa
         there_are = server.databases(connection)
         names = [name for name in there_are if (name in databases if databases else name != SCHEMA)]
         definitions = definitions_of(connection, facts, names)
+        differ = dict(_different(expected.definitions, definitions))
+        if with_accounts and expected.accounts is not None:
+            differ |= _different(expected.accounts, accounts_of(connection, facts) or {})
+            differ.pop(f"account '{login.user}'@'localhost'", None)
         there = {(item.database, item.name) for item in server.objects(connection, names) if item.kind == "table"}
         tables = [_mismatch(connection, directory, table, there) for table in expected.tables]
         known = {(table.database, table.name) for table in expected.tables}
@@ -408,7 +433,7 @@ def compare(expected: Fingerprint, directory: Path, login: DatabaseLogin, databa
             tables.append(TableMismatch(table=f"{database}.{name}", expected_rows=0, found_rows=count))
     return Mismatch(
         tables=tuple(table for table in tables if table is not None),
-        definitions=dict(_different(expected.definitions, definitions)),
+        definitions=differ,
         rows=expected.rows,
     )
 

@@ -71,7 +71,7 @@ def past_proofs(
 
     def one(test_id: str) -> Proof | None:
         try:
-            return _proof(repository, public_key_files, test_id, site)
+            return proof_of(repository, public_key_files, test_id, site)
         except IntegrityError as error:
             log.warning("A report of a recovery test does not count: %s", error)
             return None
@@ -113,7 +113,13 @@ def page_of(repository: Repository, proof: Proof) -> str:
     return html.decode()
 
 
-def _proof(repository: Repository, public_key_files: Sequence[Path], test_id: str, site: str | None) -> Proof:
+def proof_of(repository: Repository, public_key_files: Sequence[Path], test_id: str, site: str | None) -> Proof:
+    """One report.
+
+    Raises:
+        IntegrityError: it is not there, damaged, unsigned, or of another site.
+        BackupError: the repository can't be reached.
+    """
     folder = f"{FOLDER}/{test_id}"
     where = f"{repository.url}/{folder}/{REPORT}"
     content = repository.read(f"{folder}/{REPORT}")

@@ -160,6 +160,8 @@ def _load(
         if plan.place != "server":
             accounts.clear(login)
         accounts.restore(login, segment_bytes(logins, "accounts"), binary_log=target.binary_log)
+        # a view on another view is made only where its definer may read that one
+        accounts.restore(login, segment_bytes(logins, "grants"), binary_log=target.binary_log, again=True)
     for planned in plan.components:
         if planned.name in sources:
             tables = frozenset(planned.tables) if planned.tables else None

@@ -15,10 +15,14 @@ def check(scene: Scene) -> Sequence[Notice]:
         CheckFailed: something differs: which table, both counts, the first keys.
     """
     expected = scene.fingerprint
-    chosen = scene.settings.database.databases
-    if scene.settings.recovery_test.connection is not None:  # a server that is kept for tests may hold others
-        chosen = expected.databases
-    found = compare(expected, scene.fingerprint_directory, scene.login, chosen)
+    private = scene.settings.recovery_test.connection is None  # else the server has databases and accounts of its own
+    found = compare(
+        expected,
+        scene.fingerprint_directory,
+        scene.login,
+        scene.settings.database.databases if private else expected.databases,
+        with_accounts=private,
+    )
     keys = {table.full_name: table.key for table in expected.tables}
     faults = Evidence()
     for table in found.tables:
