@@ -2,26 +2,29 @@
 
 import re
 import shutil
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from spoqplus_backup.core.errors import BackupError
+from spoqplus_backup.core.errors import BackupError, PermanentError
 from spoqplus_backup.core.mysql import server
 from spoqplus_backup.core.mysql.fingerprint import Mismatch, compare
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from spoqplus_backup.core.proof import results, steps
+from spoqplus_backup.core.proof import results, sets, steps
 from spoqplus_backup.core.proof.definitions import check_names
-from spoqplus_backup.core.proof.model import Proof
+from spoqplus_backup.core.proof.mask import mask
+from spoqplus_backup.core.proof.model import CheckResult, Proof
 from spoqplus_backup.core.recovery import restore
 from spoqplus_backup.core.recovery.files.steps import restore_files
 from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
+from spoqplus_backup.core.settings import RepositorySettings
 from support import hard_data, writer
 from support.backups import Site, database_record, make_site
 from support.keys import age_pair
-from support.servers import databases, empty, programs, run
+from support.proofs import proof_of
+from support.servers import databases, empty, login, programs, run
 
 pytestmark = pytest.mark.integration
 
@@ -314,3 +317,85 @@ def test_a_loss_that_is_greater_than_promised(club: Site) -> None:
     club.settings = club.settings.model_copy(update={"objectives": hurried})
     proof = whole(club)
     assert (proof.verdict, proof.little_lost) == ("failed", False)
+
+
+def test_masking_changes_every_value_and_keeps_what_belongs_together(db_server: SandboxServer) -> None:
+    run(
+        db_server,
+        "CREATE DATABASE club",
+        "CREATE TABLE club.members (id INT PRIMARY KEY, name VARCHAR(20), phone CHAR(13) UNIQUE, born DATE, "
+        "fee DECIMAL(9,2), photo BLOB, doc JSON)",
+        "INSERT INTO club.members VALUES (1, '김하나', '010-1234-5678', '1990-05-06', 30.5, 0x00FF, '{}'), "
+        "(2, '김하나', '010-9999-0000', NULL, 40, NULL, '{}'), (3, NULL, NULL, '1991-01-01', 1, 0x01, '{}')",
+    )
+    columns = tuple(f"club.members.{name}" for name in ("name", "phone", "born", "fee", "photo"))
+    assert mask(login(db_server), columns) == 2 + 2 + 2 + 3 + 2
+    first, second, third = run(db_server, "SELECT name, phone, born, fee, photo FROM club.members ORDER BY id")
+    assert first[0] == second[0] != "김하나"
+    assert first[1] != second[1]
+    assert (first[2], second[2]) == (date(2000, 1, 1), None)
+    assert {first[3], second[3], third[3]} == {0}
+    assert first[4] not in (b"\x00\xff", None)
+    assert (third[0], third[1], second[4]) == (None, None, None)
+    with pytest.raises(PermanentError, match=r"no column club\.members\.nobody to mask: correct `recovery_test\.mask`"):
+        mask(login(db_server), ("club.members.nobody",))
+    if db_server.flavour == "mysql":
+        with pytest.raises(PermanentError, match=r"club\.members\.doc is of the type json, which can't be masked"):
+            mask(login(db_server), ("club.members.doc",))
+
+
+@pytest.fixture
+def two_regions(club: Site, mariadb_server: SandboxServer, tmp_path: Path) -> Site:
+    """The club with two monthly sets and a replica that has the newer one."""
+    club.back_up("monthly")
+    newest = club.back_up("monthly").set
+    replica = RepositorySettings(name="dr", root=f"file://{tmp_path}/dr", role="replica")
+    club.settings = club.settings.model_copy(update={"repositories": (*club.settings.repositories, replica)})
+    source = Path(club.settings.repositories[0].root.removeprefix("file://"))
+    shutil.copytree(source / newest, tmp_path / "dr" / newest)
+    return club
+
+
+def test_the_oldest_monthly_set_and_one_of_the_other_region_are_restored(two_regions: Site) -> None:
+    site = two_regions
+    due = sets.due(site.settings, site.connections, [])
+    oldest, newest = sorted(path.name for path in stored(site, "monthly").iterdir())
+    assert due == {"oldest_monthly": ("local", f"monthly/{oldest}"), "replica": ("dr", f"monthly/{newest}")}
+    for name, (repository, backup) in due.items():
+        found = sets.prove_set(site.settings, site.connections, RUN, name, repository, backup)
+        assert (found.verdict, found.evidence[0].values["rows"]) == ("passed", "3"), found
+        assert backup in found.evidence[0].words
+    assert leftovers(site) == []
+
+
+def test_a_set_of_the_other_region_that_is_damaged(two_regions: Site, tmp_path: Path) -> None:
+    site = two_regions
+    (part,) = (tmp_path / "dr").glob("monthly/*/database/000001.sql.zst.age")
+    part.write_bytes(part.read_bytes()[:-1])
+    repository, backup = sets.due(site.settings, site.connections, [])["replica"]
+    found = sets.prove_set(site.settings, site.connections, RUN, "replica", repository, backup)
+    assert found.verdict == "failed"
+    assert f"{backup} of dr can't be restored" in found.evidence[0].words
+    assert "database/000001.sql.zst.age" in found.evidence[0].words
+    assert leftovers(site) == []
+
+
+def test_the_oldest_one_is_restored_now_and_then(two_regions: Site) -> None:
+    site = two_regions
+    made = CheckResult(
+        name="oldest_monthly",
+        title={},
+        verdict="passed",
+        evidence=(),
+        seconds=1,
+        finished_at=datetime.now(timezone.utc),
+    )
+    without, having = proof_of(), proof_of(checks=(made,))
+    for past, is_due in (
+        ([], True),
+        ([without, without], True),
+        ([having, without], False),
+        ([without, having], False),
+    ):
+        assert ("oldest_monthly" in sets.due(site.settings, site.connections, past)) is is_due
+    assert "oldest_monthly" in sets.due(site.settings, site.connections, [without, without, having])

@@ -8,6 +8,7 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.proof.model import CheckResult, Proof
+from spoqplus_backup.core.proof.steps import OLDEST, REPLICA, forget
 from spoqplus_backup.core.recovery import restore
 from spoqplus_backup.core.recovery.plan import RestorePlan
 from spoqplus_backup.core.recovery.planning import make_plan
@@ -17,7 +18,6 @@ from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.run import DATABASE, StageSummary
 from spoqplus_backup.core.settings import Settings
 
-OLDEST, REPLICA = "oldest_monthly", "replica"
 MONTHLY = "monthly"
 SET_CHECKS: dict[str, dict[str, str]] = {
     OLDEST: {"ko": "가장 오래된 월간 백업의 복원", "en": "The oldest monthly set restores"},
@@ -81,6 +81,8 @@ def prove_set(
             words=error,
         )
         return _result(name, started, [evidence], passed=False)
+    finally:
+        forget(settings, connections, f"{run_id}/{name}")
     evidence = notice(
         "check.set_restored",
         "{backup} of {repository}: {tables} tables, {rows} rows.",

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 RECORD = "test.json"
 FINGERPRINT = "fingerprint"
 FILES = "files"
+OLDEST, REPLICA = OTHER_SETS = ("oldest_monthly", "replica")  # restored beside, each as a run of its own
 LOCK_SECONDS = 3600.0  # another check holds the sandbox
 
 
@@ -226,6 +227,14 @@ def sandbox(settings: Settings, connections: Connections, plan: RestorePlan) -> 
 
 def end(settings: Settings, connections: Connections, run_id: str) -> None:
     """Remove the server and everything that was restored. Harmless when there is nothing."""
+    for name in OTHER_SETS:
+        forget(settings, connections, f"{run_id}/{name}")
+    forget(settings, connections, run_id)
+    shutil.rmtree(directory(settings, run_id), ignore_errors=True)
+
+
+def forget(settings: Settings, connections: Connections, run_id: str) -> None:
+    """End the server of a restore into a sandbox, let go of its sets, and remove its folder."""
     restored = restore_directory(settings, run_id)
     stop_leftover(restored / SANDBOX)
     with contextlib.suppress(PermanentError):  # it never got a plan
@@ -234,7 +243,6 @@ def end(settings: Settings, connections: Connections, run_id: str) -> None:
             _empty(settings, connections, plan)
         release_sets(settings, connections, plan)
     shutil.rmtree(restored, ignore_errors=True)
-    shutil.rmtree(directory(settings, run_id), ignore_errors=True)
 
 
 def _empty(settings: Settings, connections: Connections, plan: RestorePlan) -> None:
