@@ -1,8 +1,10 @@
 """The recovery test in a real Airflow, while others write to production."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+import requests
 
 from spoqplus_backup.core.connections import EnvironmentConnections
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
@@ -14,6 +16,13 @@ from support.world import World
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 RECOVERY_TEST = "spoqplus_recovery_test"
+
+
+def answer(world: World, path: str, token: str | None) -> tuple[int, str]:
+    """Status and body of a page."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    found = requests.get(world.airflow.url + path, headers=headers, timeout=30)
+    return found.status_code, found.text
 
 
 def test_the_backups_are_proved_while_others_write(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +56,14 @@ def test_the_backups_are_proved_while_others_write(world: World, monkeypatch: py
         "restore_files",
     ]
     assert "<html" in page_of(repository, proof)
+
+    page = f"/spoqplus/reports/spoqplus/{proof.id}"
+    path = f"/dags/{RECOVERY_TEST}/dagRuns/{quote(run, safe='')}/taskInstances/report/links"
+    assert list(world.airflow.request("GET", path)["extra_links"].values()) == [page]
+    assert answer(world, page, world.airflow.token()) == (200, page_of(repository, proof))
+    assert answer(world, page, None)[0] == 401
+    for missing in ("/spoqplus/reports/spoqplus/20000101_000000", "/spoqplus/reports/nobody/20000101_000000"):
+        assert answer(world, missing, world.airflow.token())[0] == 404
 
     staging: Path = world.settings.staging.directory
     assert [path for name in ("recovery_test", "restore") for path in (staging / name).glob("*/*recovery_test*")] == []
