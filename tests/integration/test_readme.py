@@ -15,7 +15,7 @@ from spoqplus_backup.core.crypto import OpensslScheme
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from spoqplus_backup.core.recovery.request import RestoreRequest
+from spoqplus_backup.core.recovery.request import parameters
 from support import hard_data, servers, trees
 from support.backups import PRODUCTION, TEST, Site, make_site
 from support.servers import rows
@@ -61,7 +61,7 @@ def test_the_readme_names_the_two_commands_and_every_parameter(file: Path) -> No
     assert "$ make demo" in text
     assert "$ make test" in text
     assert "images/daily-backup-graph" in text
-    assert [name for name in RestoreRequest.model_fields if f"`{name}`" not in text] == []
+    assert [name for name in parameters() if f"`{name}`" not in text] == []
 
 
 # ---- accounts ----

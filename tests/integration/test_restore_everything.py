@@ -205,6 +205,7 @@ def test_on_the_command_line(
     weekly = site.back_up("weekly").set
     (source / "public/uploads/deleted").unlink()
     (source / "public/uploads/new").write_text("new")
+    servers.next_second()  # the newest set is told by its name
     site.back_up()
     config = ["--config", str(site.settings.source)]
 

@@ -391,7 +391,7 @@ def test_the_plan_of_a_run_that_may_still_be_approved_stays(past: Past) -> None:
 def test_what_a_list_remembers_of_deleted_sets_is_forgotten(past: Past, where: str) -> None:
     repository = past.repository(where)
     names = [past.publish(repository, "daily", DAY * days) for days in (9, 8, 3, 2)]
-    copy = Copy(repository=where, medium="disk", offsite=False, bytes=1, tag="t")
+    copy = Copy(repository=where, place=where, medium="disk", offsite=False, bytes=1, tag="t")
     at = now()
     details = SetDetails(
         sha256="0" * 64, started_at=at, finished_at=at, stored_bytes=1, raw_bytes=1, server="s", contents=()
@@ -945,20 +945,20 @@ def test_a_lock_that_nobody_knew_of_refuses_and_the_set_stays_whole(past: Past, 
 
 
 def test_a_face_that_nobody_needs_but_the_bucket_locks_is_no_failure_each_night(past: Past, endpoint: str) -> None:
-    with own_bucket(past, endpoint, "locked-unneeded", lock_days=30) as (site, client):
-        no_default = {"ObjectLockEnabled": "Enabled"}
-        client.put_object_lock_configuration(Bucket="locked-unneeded", ObjectLockConfiguration=no_default)
-        repository = site.repository("s3")
-        faces = [site.face(repository, number, DAY * 90) for number in range(4)]
-        site.publish(repository, "daily", DAY * 2, faces=faces[:1])
-        for key, days in ((faces[1], 200), (faces[2], -1)):
-            until = {"Mode": "GOVERNANCE", "RetainUntilDate": now() + DAY * days}
-            client.put_object_retention(Bucket="locked-unneeded", Key=key, Retention=until)
+    site, client = own_bucket(past, endpoint, "locked-unneeded", lock_days=30)
+    no_default = {"ObjectLockEnabled": "Enabled"}
+    client.put_object_lock_configuration(Bucket="locked-unneeded", ObjectLockConfiguration=no_default)
+    repository = site.repository("s3")
+    faces = [site.face(repository, number, DAY * 90) for number in range(4)]
+    site.publish(repository, "daily", DAY * 2, faces=faces[:1])
+    for key, days in ((faces[1], 200), (faces[2], -1)):
+        until = {"Mode": "GOVERNANCE", "RetainUntilDate": now() + DAY * days}
+        client.put_object_retention(Bucket="locked-unneeded", Key=key, Retention=until)
 
-        report = run(site, "s3")
+    report = run(site, "s3")
 
-        assert (report.faces, report.refused) == (2, ())
-        assert list(repository.list("faces/")) == sorted(faces[:2])
+    assert (report.faces, report.refused) == (2, ())
+    assert list(repository.list("faces/")) == sorted(faces[:2])
 
 
 # ---- credentials

@@ -20,6 +20,9 @@ Environment = Literal["test", "production", "sandbox"]
 Place = Literal["server", "rebuild", "sandbox"]
 
 
+OF_A_SANDBOX = frozenset(("to_place", "private"))  # fields that only a recovery test sets
+
+
 class RestoreRequest(Model):
     """What a person asked for; the environment `sandbox` is the recovery test's, which asks by itself.
 
@@ -92,20 +95,16 @@ def validate_request(settings: Settings, params: Mapping[str, Any]) -> RestoreRe
         SettingsError: one sentence that names the parameter and the remedy.
     """
     given = {name: value for name, value in params.items() if value is not None}
+    _refuse_sandbox(given)
     try:
         request = RestoreRequest.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(map(str, first["loc"]))
-        parameters = ", ".join(RestoreRequest.model_fields)
         reason = (
-            f"there is no such parameter; there are {parameters}"
-            if first["type"] == "extra_forbidden"
-            else first["msg"]
+            f"there is no such parameter; there are {_known()}" if first["type"] == "extra_forbidden" else first["msg"]
         )
         raise SettingsError(f"The parameter {name} is wrong: {reason}.") from None
-    if request.environment == "sandbox" or request.private:
-        raise SettingsError("The parameter environment is wrong: choose test or production.")
     known = component_names(settings)
     if unknown := [name for name in request.components if name not in known]:
         raise SettingsError(
@@ -131,6 +130,23 @@ def validate_request(settings: Settings, params: Mapping[str, Any]) -> RestoreRe
     _check_rebuild(settings, request)
     _check_files(settings, request)
     return request
+
+
+def parameters() -> tuple[str, ...]:
+    """What a person may ask for by name."""
+    return tuple(name for name in RestoreRequest.model_fields if name not in OF_A_SANDBOX)
+
+
+def _known() -> str:
+    return ", ".join(parameters())
+
+
+def _refuse_sandbox(given: Mapping[str, Any]) -> None:
+    """What only a recovery test asks for."""
+    if given.get("environment") == "sandbox":
+        raise SettingsError("The parameter environment is wrong: choose test or production.")
+    if own := sorted(given.keys() & OF_A_SANDBOX):
+        raise SettingsError(f"The parameter {own[0]} is wrong: there is no such parameter; there are {_known()}.")
 
 
 def of_database(settings: Settings, request: RestoreRequest) -> RestoreRequest:
