@@ -1,11 +1,14 @@
 """The files of the demonstration's web server: made, looked at, damaged."""
 
 import hashlib
+import io
 import os
 import random
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from PIL import Image
 
 UPLOADS, LOGS, CONFIG, ENVIRONMENT, FACES = (
     "public/uploads",
@@ -36,6 +39,11 @@ Trees = Mapping[str, Seen]
 def make(www: Path) -> None:
     """A web server's files: pictures with Korean names and links among them, logs, configuration, face images."""
     rng = random.Random(1)
+    drawn = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(drawn, "JPEG")
+
+    def picture(size: int) -> bytes:  # what stands behind the end of a picture nobody looks at
+        return drawn.getvalue() + rng.randbytes(size - len(drawn.getvalue()))
 
     def write(name: str, content: bytes) -> Path:
         path = www / name
@@ -44,8 +52,8 @@ def make(www: Path) -> None:
         return path
 
     for number in range(PICTURES):
-        write(f"{UPLOADS}/회원/{number % 20:02d}/사진 {number}.jpg", rng.randbytes(PICTURE_BYTES))
-    cover = write(f"{UPLOADS}/cover.jpg", rng.randbytes(PICTURE_BYTES))
+        write(f"{UPLOADS}/회원/{number % 20:02d}/사진 {number}.jpg", picture(PICTURE_BYTES))
+    cover = write(f"{UPLOADS}/cover.jpg", picture(PICTURE_BYTES))
     (www / UPLOADS / "first.jpg").hardlink_to(cover)
     (www / UPLOADS / "newest.jpg").symlink_to("회원/19/사진 199.jpg")
     for day in range(1, DAYS + 1):
@@ -55,7 +63,7 @@ def make(www: Path) -> None:
         write(f"{CONFIG}/{name}.php", f"<?php\nclass {name} {{ public $key = '{rng.random()}'; }}\n".encode())
     write(ENVIRONMENT, b"APP_NAME='SPOQ Plus'\nDB_PASSWORD='only in this demonstration'\n").chmod(0o600)
     for number in range(FACE_IMAGES):
-        write(f"{FACES}/{number // 10}/{number:03d}.jpg", rng.randbytes(FACE_BYTES))
+        write(f"{FACES}/{number // 10}/{number:03d}.jpg", picture(FACE_BYTES))
     for path in (www / FACES, *(www / FACES).rglob("*")):
         os.utime(path, (TAKEN, TAKEN))
 

@@ -229,6 +229,9 @@ schedules: # by hand here: trigger them in the UI
   binlog_archive: null
   incremental_backup: null
   retention: null
+  recovery_test: null
+recovery_test:
+  faces: {{images: null}} # a few pictures here, not one for each member
 files:
   - name: uploads
     paths: [{json.dumps(f"{directory}/www/{demo_files.UPLOADS}")}]
