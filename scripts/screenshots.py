@@ -16,7 +16,7 @@ from airflow_instance import PROJECT
 from demo import own_environment
 from demo_runs import APPROVE, BINLOG_ARCHIVE, DAILY_BACKUP, RESTORE, RUN_SECONDS
 from demo_terminal import Terminal
-from demo_world import ADMIN, DemoError, World, running
+from demo_world import ADMIN, SITE, DemoError, World, running
 from spoqplus_backup.core.run import component_names
 from spoqplus_backup.flows.archive import GROUP as ARCHIVE_GROUP
 from spoqplus_backup.messages import Language, text
@@ -27,6 +27,8 @@ MEGABYTES = 20
 LOCALES: dict[Language, str] = {"en": "en-US", "ko": "ko-KR"}
 TRIGGER: dict[Language, str] = {"en": "Trigger", "ko": "트리거"}
 HEIGHT = 1300
+RECOVERY_TEST = f"{SITE}_recovery_test"
+REPORT_SIZE = {"width": 1100, "height": 1060}  # its verdict, its numbers and the first checks
 MARGIN = 16  # pixels around what is shown
 SETTLED_MS = 1500  # the graph moves to its place and the dialog fades in
 
@@ -50,10 +52,10 @@ def main() -> int:
 
 
 def _prepare(world: World) -> dict[str, str]:
-    """A daily backup and an archive that are done, and a restore that waits for its approval: the run of each DAG."""
+    """A backup, an archive and a recovery test that are done, and a restore that waits: the run of each DAG."""
     airflow = world.airflow
     runs = {}
-    for dag_id in (DAILY_BACKUP, BINLOG_ARCHIVE):
+    for dag_id in (DAILY_BACKUP, BINLOG_ARCHIVE, RECOVERY_TEST):
         airflow.wait_for_dag(dag_id)
         runs[dag_id] = airflow.trigger(dag_id)
         if (state := airflow.wait(dag_id, runs[dag_id], RUN_SECONDS)) != "success":
@@ -77,8 +79,10 @@ def _take_pictures(world: World, runs: Mapping[str, str]) -> None:
         _log_in(page, world)
         _graph(page, world, DAILY_BACKUP, runs[DAILY_BACKUP], IMAGES / f"daily-backup-graph{suffix}")
         _graph(page, world, BINLOG_ARCHIVE, runs[BINLOG_ARCHIVE], IMAGES / f"binlog-archive-graph{suffix}")
+        _graph(page, world, RECOVERY_TEST, runs[RECOVERY_TEST], IMAGES / f"recovery-test-graph{suffix}")
         _form(page, world, IMAGES, suffix)
         _approval(page, world, runs[RESTORE], IMAGES / f"restore-approval{suffix}")
+        _report(page, world, runs[RECOVERY_TEST], IMAGES / f"recovery-test-report{suffix}")
         browser.close()
 
 
@@ -107,8 +111,9 @@ def _split(page: Page, left: int) -> None:
 def _graph(page: Page, world: World, dag_id: str, run_id: str, target: Path) -> None:
     _split(page, 90)
     page.goto(f"{world.airflow.url}/dags/{dag_id}/runs/{quote(run_id)}")
-    tasks = len(world.airflow.tasks(dag_id, run_id))
-    page.locator(".react-flow__node").nth(tasks - 1).wait_for()  # groups are nodes, too
+    names = world.airflow.task_states(dag_id, run_id)
+    nodes = len({name.partition(".")[0] for name in names} if dag_id == RECOVERY_TEST else names)  # its group is closed
+    page.locator(".react-flow__node").nth(nodes - 1).wait_for()  # groups are nodes, too
     page.wait_for_timeout(SETTLED_MS)
     page.screenshot(path=target, clip=_around(page, ".react-flow__node"))
 
@@ -146,6 +151,15 @@ def _approval(page: Page, world: World, run_id: str, target: Path) -> None:
     page.goto(f"{world.airflow.url}/dags/{RESTORE}/runs/{quote(run_id)}/tasks/{APPROVE}/required_actions")
     page.get_by_role("heading", level=4).first.wait_for()
     page.wait_for_timeout(SETTLED_MS)
+    page.screenshot(path=target)
+
+
+def _report(page: Page, world: World, run_id: str, target: Path) -> None:
+    path = f"/dags/{RECOVERY_TEST}/dagRuns/{quote(run_id, safe='')}/taskInstances/report/links"
+    (address,) = world.airflow.request("GET", path)["extra_links"].values()
+    page.set_viewport_size({"width": REPORT_SIZE["width"], "height": REPORT_SIZE["height"]})
+    page.goto(f"{world.airflow.url}{address}")
+    page.get_by_role("heading", level=1).first.wait_for()
     page.screenshot(path=target)
 
 
