@@ -3,6 +3,8 @@
 **Why.** A backup that was never restored is a hope. This proves each month, or whenever somebody starts it, that the
 backups bring everything back, row for row, within the promised time (RTO) and with no more lost than promised (RPO).
 
+**Where.** On a worker that has the private keys (`recovery_test.queue`).
+
 **When.** On the 2nd of each month at 06:00 Asia/Seoul (`schedules.recovery_test`), and by hand; one run at a time.
 
 **What.** `fingerprint` reads every row and definition of production in one snapshot, whose place in the binary log is
@@ -33,7 +35,7 @@ for settings in sites():
         doc_md=__doc__,
         schedule=CronTriggerTimetable(cron, timezone=settings.timezone) if cron else None,
         max_active_runs=1,
-        default_args=default_args(settings),
+        default_args=default_args(settings) | {"queue": settings.recovery_test.queue or settings.airflow.queue},
         tags=["recovery", "test", settings.site],
     ):
         recovery_test(settings)

@@ -170,6 +170,31 @@ def test_a_server_that_is_kept_for_tests_is_used_and_emptied_again(
     assert databases(restore_target.connect()) == ["of_others"]
 
 
+def test_on_another_host_the_loss_is_told_by_the_repositories(
+    db_server: SandboxServer, tmp_path: Path, uploads: Path
+) -> None:
+    run(db_server, *CLUB)
+    site = make_site(tmp_path / "site", db_server, **fields(db_server, uploads))
+    site.back_up()
+    run(db_server, "UPDATE club.members SET name = 'x'")
+    site.archive()
+    shutil.rmtree(site.settings.staging.directory / "spoqplus" / "binlog")
+    steps.read_production(site.settings, site.connections, RUN, datetime.now(timezone.utc))
+    lost = steps.record(site.settings, RUN).rpo_seconds
+    assert lost is not None
+    assert 0 <= lost < 600
+
+
+def test_without_an_archived_log_nobody_can_tell_the_loss(
+    db_server: SandboxServer, tmp_path: Path, uploads: Path
+) -> None:
+    run(db_server, *CLUB)
+    site = make_site(tmp_path / "site", db_server, **fields(db_server, uploads))
+    site.back_up()
+    steps.read_production(site.settings, site.connections, RUN, datetime.now(timezone.utc))
+    assert steps.record(site.settings, RUN).rpo_seconds is None
+
+
 def test_production_is_never_the_sandbox(db_server: SandboxServer, tmp_path: Path, uploads: Path) -> None:
     run(db_server, "CREATE DATABASE club", "CREATE TABLE club.members (id INT PRIMARY KEY)")
     site = make_site(tmp_path / "site", db_server, **fields(db_server, uploads, connection="also_production"))

@@ -562,6 +562,7 @@ class FaceCheckSettings(Model):
 class RecoveryTestSettings(Model):
     """The recovery test.
 
+    `queue` is that of a worker that has the private keys; the logs are archived by the backup host all the same.
     `connection` is a server that is kept for it and emptied by it; without one a private server is started on the
     worker, with `memory_mib` of buffer pool. `checks` are folders of YAML files, relative to the configuration file.
     `mask` names columns (`database.table.column`) that are overwritten before checks that need no real names.
@@ -569,6 +570,7 @@ class RecoveryTestSettings(Model):
     set.
     """
 
+    queue: Text | None = None
     connection: Text | None = None
     memory_mib: int = Field(default=512, ge=64)
     checks: tuple[FilePath, ...] = ()

@@ -37,7 +37,8 @@ def archive_stage(settings: Settings, name: str) -> dict[str, Any]:
 def archive_chain(settings: Settings) -> tuple[TaskGroup, BaseOperator]:
     """Everything that archives up to now, as one group; returns it and its last task, `verify`."""
     label = text(settings.language, "group.archive")
-    with TaskGroup(GROUP, group_display_name=label, tooltip=label) as group:
+    queue = {"queue": settings.airflow.queue}  # of the backup host, in whatever DAG it stands
+    with TaskGroup(GROUP, group_display_name=label, tooltip=label, default_args=queue) as group:  # type: ignore[arg-type]
         verified = VerifyLogsOperator(**archive_stage(settings, "verify"), outlets=[logs_asset(settings)])
         chain(
             RotateOperator(**archive_stage(settings, "rotate"), execution_timeout=SHORT_TIMEOUT),

@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -25,13 +26,14 @@ from spoqplus_backup.core.mysql.log_changes import LogChanges
 from spoqplus_backup.core.mysql.replay_marker import SCHEMA
 from spoqplus_backup.core.mysql.sandbox import stop_leftover
 from spoqplus_backup.core.preflight import ID_FORMAT
+from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.keeping import release_sets
 from spoqplus_backup.core.recovery.place import SANDBOX, private_place, working_server
 from spoqplus_backup.core.recovery.plan import RestorePlan, load_plan, restore_directory
 from spoqplus_backup.core.recovery.planning import make_plan
 from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.request import RestoreRequest
-from spoqplus_backup.core.recovery.windows import fulls
+from spoqplus_backup.core.recovery.windows import fulls, windows
 from spoqplus_backup.core.repository.catalog import LATEST, Catalog
 from spoqplus_backup.core.repository.opener import open_all
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, ENVIRONMENT, component_names, database_names
@@ -109,7 +111,7 @@ def read_production(
                 run_id=run_id,
                 id=moment.strftime(ID_FORMAT),
                 started_at=datetime.now(timezone.utc),
-                rpo_seconds=_lost_now(settings, login),
+                rpo_seconds=_lost_now(settings, connections, login),
             ),
         )
     with server.connect(login) as connection:
@@ -127,13 +129,25 @@ def read_production(
     )
 
 
-def _lost_now(settings: Settings, login: DatabaseLogin) -> float | None:
-    status = Area(settings).status()
-    if status is None or status.recovery_point.complete_until is None:
+def _lost_now(settings: Settings, connections: Connections, login: DatabaseLogin) -> float | None:
+    """Everything behind what is archived; None when no log ever was."""
+    status = Area(settings).status()  # the archive's own measure, on the host where it works
+    complete = status.recovery_point.complete_until if status else _archived_until(settings, connections)
+    if complete is None:
         return None
     with server.connect(login) as connection:
         now = binlog.clock(connection)
-    return max(0.0, (now - status.recovery_point.complete_until).total_seconds())
+    return max(0.0, (now - complete).total_seconds())
+
+
+def _archived_until(settings: Settings, connections: Connections) -> datetime | None:
+    """The end of the logs in the repositories, as their sidecars say."""
+    found = []
+    for repository in open_all(settings, connections):
+        catalog = Catalog(repository, settings.signing.public_key_files, settings.site)
+        logs = ArchivedLogs(settings, connections, repository)
+        found += [window.end for window in windows(logs, islice(fulls(catalog), 1)) if window.has_logs]
+    return max(found, default=None)
 
 
 def fingerprint(settings: Settings, run_id: str) -> Fingerprint:
