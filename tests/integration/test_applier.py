@@ -1,5 +1,6 @@
 """Replaying binary logs through the server's own applier: the same result as the logs' server, and every time exact."""
 
+import contextlib
 import random
 import shutil
 import threading
@@ -126,6 +127,23 @@ def test_whenever_the_server_is_killed_every_transaction_is_applied_once(
     assert target.look(counted) == 6000
     target.apply(Replay(logs, FIRST_OFFSET))
     assert target.look(counted) == 6000
+
+
+@pytest.mark.timeout(120)
+def test_a_server_that_lost_its_place_when_it_was_killed_begins_again(
+    db_server: SandboxServer, target: Target, tmp_path: Path
+) -> None:
+    count_up(db_server, 3000)
+    logs = take_logs(db_server, tmp_path / "logs")
+    killer = threading.Thread(target=_kill, args=(target, 0.3))
+    killer.start()
+    with contextlib.suppress(BackupError):
+        target.apply(Replay(logs, FIRST_OFFSET))
+    killer.join()
+    (index,) = target.datadir.glob("*relay*.index")
+    index.write_bytes(b"")
+    target.apply(Replay(logs, FIRST_OFFSET))
+    assert target.look(counted) == 3000
 
 
 def _kill(target: Target, seconds: float) -> None:

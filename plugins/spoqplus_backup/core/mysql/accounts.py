@@ -20,6 +20,7 @@ _MAY_NOT = 1698  # only who may be a proxy may say who else may, and ALL PRIVILE
 _NOT_THERE = {1049, 1054, 1146, 1305, 1370}  # no such database, column, table, routine
 _SECRET = re.compile(r" IDENTIFIED .*", re.DOTALL)
 
+ROOT = "root"
 OWN = ("mysql.infoschema", "mysql.session", "mysql.sys", "mariadb.sys", "PUBLIC")
 
 _IDENTIFIED = re.compile(r" IDENTIFIED (?:VIA|BY PASSWORD) .+?(?= REQUIRE | WITH |$)")  # would change a password
@@ -61,7 +62,10 @@ def write(login: DatabaseLogin, facts: server.ServerFacts, directory: Path) -> I
 
 
 def definitions(connection: server.Connection, facts: server.ServerFacts) -> dict[str, str]:
-    """How each account is made and what it may do, by `account name`; holds password hashes."""
+    """How each account is made and what it may do, by `account name`; holds password hashes.
+
+    Without `root`, whom each installation of a server makes in its own way.
+    """
     if facts.flavour == "mysql":
         connection.rows("SET SESSION print_identified_with_as_hex = ON")
     return {
@@ -72,6 +76,7 @@ def definitions(connection: server.Connection, facts: server.ServerFacts) -> dic
             ]
         )
         for account in _accounts(connection, facts)
+        if account[0] != ROOT
     }
 
 

@@ -40,6 +40,7 @@ from spoqplus_backup.core.recovery.replay_logs import (
 
 log = logging.getLogger(__name__)
 
+NO_PLACE = 1872  # ER_REPLICA_RLI_INIT_REPOSITORY
 RELAY = "spoqplus-relay"
 RECORD = "spoqplus-applier.json"
 SERVER_ID = 4294901000  # none that wrote the logs: a server leaves its own transactions out
@@ -127,8 +128,15 @@ def apply_logs(
     started = time.monotonic()
     if found is None or flavour == "mariadb":
         run.place()
-    with start(_options(flavour, workers or usable_cores(), binary_log=binary_log)) as running:
-        run.apply(running, again=found is not None)
+    options = _options(flavour, workers or usable_cores(), binary_log=binary_log)
+    try:
+        with start(options) as running:
+            run.apply(running, again=found is not None)
+    except _LostPlaceError as error:
+        log.warning("applier: %s: it begins at the first log again and leaves out what was applied", error)
+        run.place()
+        with start(options) as running:
+            run.apply(running, again=True)
     run.clean()
     run.write_record("done")
     run.result.seconds = time.monotonic() - started
@@ -159,6 +167,10 @@ def _options(flavour: Flavour, workers: int, *, binary_log: bool) -> dict[str, s
     }
     logged = {names.log_updates: "ON"} if binary_log else {"skip-log-bin": ""}
     return options | dict(names.options) | logged
+
+
+class _LostPlaceError(BackupError):
+    """MySQL was killed while it noted where it goes on, and can't read that any more; it has forgotten it now."""
 
 
 class _Run:
@@ -245,7 +257,7 @@ class _Run:
             else:
                 self._prepare_mariadb(connection, again=again)
             disabled = scheduled_events.for_replicas(connection)
-            connection.rows(self._names.start)
+            self._start(connection, wanted)
             self.result.last = self.result.last or self.last()  # while the server works
             if self.result.last is not None:
                 self._wait(running, connection, self.result.last)
@@ -257,6 +269,15 @@ class _Run:
             if self._flavour == "mariadb":
                 connection.rows("SET GLOBAL gtid_slave_pos = ''")
 
+    def _start(self, connection: server.Connection, wanted: GtidSet) -> None:
+        try:
+            connection.rows(self._names.start)
+        except server.StatementError as error:
+            if error.code != NO_PLACE or not wanted:  # without GTIDs nobody knows what was applied
+                raise
+            connection.rows(self._names.reset)
+            raise _LostPlaceError(str(error)) from error
+
     def _prepare_mysql(self, connection: server.Connection, before: GtidSet, wanted: GtidSet, *, again: bool) -> None:
         if again and self._status(connection):
             return  # its tables say where it goes on
@@ -264,7 +285,7 @@ class _Run:
         assign = ""
         if connection.value("SELECT @@GLOBAL.gtid_mode") == "ON":
             executed = GtidSet.parse(str(connection.value("SELECT @@GLOBAL.gtid_executed")))
-            if wanted.subtract(executed) != wanted:
+            if not again and wanted.subtract(executed) != wanted:
                 raise PermanentError(
                     f"The server in {self._datadir} has executed transactions of these logs ({executed}) and would "
                     "leave them out: restore it anew, or replay through mysqlbinlog."
