@@ -63,8 +63,8 @@ def difference(connection: Connection, database: str, restored: str, table: str)
         raise PermanentError(
             f"{restored}.{table} and {database}.{table} have no column in common: they can't be compared."
         )
-    key = _primary_key(connection, restored, table)
-    if key != _primary_key(connection, database, table) or not set(key) <= set(common):
+    key = server.primary_key(connection, restored, table)
+    if key != server.primary_key(connection, database, table) or not set(key) <= set(common):
         key = ()
     places = f"{quoted(restored)}.{quoted(table)}", f"{quoted(database)}.{quoted(table)}"
     kinds = {name: then[name] for name in common}
@@ -83,15 +83,6 @@ def _columns(connection: Connection, database: str, table: str) -> dict[str, str
         (database, table, database, table),
     )
     return {str(name): str(kind).lower() for name, kind in rows}
-
-
-def _primary_key(connection: Connection, database: str, table: str) -> tuple[str, ...]:
-    rows = connection.rows(
-        "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
-        "AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX",
-        (database, table),
-    )
-    return tuple(str(name) for (name,) in rows)
 
 
 def _exact(alias: str, name: str, kind: str) -> str:

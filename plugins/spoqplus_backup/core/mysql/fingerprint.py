@@ -37,6 +37,7 @@ from spoqplus_backup.core.staging import read_json, write_json
 log = logging.getLogger(__name__)
 
 RECORD = "fingerprint.json"
+NO_SUCH_ROUTINE = 1305  # ER_SP_DOES_NOT_EXIST
 LOCK_SECONDS = 20
 SAMPLES = 5
 LOOK_EVERY_ROWS = 2000
@@ -347,10 +348,14 @@ def accounts_of(connection: Connection, facts: server.ServerFacts) -> dict[str, 
 
 def _shown(connection: Connection, kind: str, database: str, name: str) -> str:
     words, columns = _SHOWN[kind]
-    shown = []
-    for what in (words, "PACKAGE BODY") if kind == "package" else (words,):
-        with contextlib.suppress(server.StatementError) if what == "PACKAGE BODY" else contextlib.nullcontext():
-            shown += connection.rows(f"SHOW CREATE {what} {quoted(database)}.{quoted(name)}")
+    place = f"{quoted(database)}.{quoted(name)}"
+    shown = connection.rows(f"SHOW CREATE {words} {place}")
+    if kind == "package":
+        try:
+            shown += connection.rows(f"SHOW CREATE PACKAGE BODY {place}")
+        except server.StatementError as error:
+            if error.code != NO_SUCH_ROUTINE:  # a package may have no body
+                raise
     parts = [part for row in shown for part in row[columns]]
     if not parts or any(part is None for part in parts):
         raise PermanentError(

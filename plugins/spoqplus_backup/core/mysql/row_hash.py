@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spoqplus_backup.core.mysql import server
 from spoqplus_backup.core.mysql.server import Connection, quoted
 
 HASH_DIGITS = 32  # of the 64 of SHA-256
@@ -75,22 +76,12 @@ def shape(connection: Connection, database: str, table: str) -> TableShape:
         "ORDER BY ORDINAL_POSITION",
         (database, table),
     )
-    key = connection.rows(
-        "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
-        "AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX",
-        (database, table),
-    )
-    versioned = connection.value(
-        "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
-        "AND TABLE_TYPE = 'SYSTEM VERSIONED'",
-        (database, table),
-    )
     return TableShape(
         database,
         table,
         {str(name): str(kind).lower() for name, kind in columns},
-        tuple(str(name) for (name,) in key),
-        bool(versioned),
+        server.primary_key(connection, database, table),
+        server.is_versioned(connection, database, table),
     )
 
 

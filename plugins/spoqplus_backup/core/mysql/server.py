@@ -278,14 +278,29 @@ def counts(found: Sequence[DumpObject]) -> ObjectCounts:
     )
 
 
-def count_rows(connection: Connection, database: str, table: str) -> int:
-    """The rows of a table; of a system-versioned one its history too, as a dump has it."""
-    versioned = connection.value(
+def primary_key(connection: Connection, database: str, table: str) -> tuple[str, ...]:
+    """The columns of a table's primary key, in its order; empty when it has none."""
+    rows = connection.rows(
+        "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
+        "AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX",
+        (database, table),
+    )
+    return tuple(str(name) for (name,) in rows)
+
+
+def is_versioned(connection: Connection, database: str, table: str) -> bool:
+    """Whether a table keeps its rows of the past (MariaDB's system versioning)."""
+    found = connection.value(
         "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
         "AND TABLE_TYPE = 'SYSTEM VERSIONED'",
         (database, table),
     )
-    history = " FOR SYSTEM_TIME ALL" if versioned else ""
+    return bool(found)
+
+
+def count_rows(connection: Connection, database: str, table: str) -> int:
+    """The rows of a table; of a system-versioned one its history too, as a dump has it."""
+    history = " FOR SYSTEM_TIME ALL" if is_versioned(connection, database, table) else ""
     return int(connection.value(f"SELECT COUNT(*) FROM {quoted(database)}.{quoted(table)}{history}"))
 
 
