@@ -327,6 +327,25 @@ def tell_retention_approval(context: "Context", settings: "Settings", repository
     _tell(settings, approval_message(report, repository, len(gone), sum(item.bytes for item in gone), plan.share))
 
 
+def tell_failover_approval(context: "Context", settings: "Settings", *, first: bool) -> None:
+    """Tell Slack that the first, or the second person has to say whether the site fails over."""
+    from spoqplus_backup.notifications.dr_failover import approval_message
+
+    found = context["ti"].xcom_pull(task_ids="assess") or {}
+    report = _report(context, settings, task_states(context), succeeded=True)
+    _tell(settings, approval_message(report, found, first=first))
+
+
+def tell_failover_step(
+    context: "Context", settings: "Settings", step: str, words: str, warnings: Sequence[str], used: float
+) -> None:
+    """Tell Slack that a step of a failover is done, and how much of the recovery time is used."""
+    from spoqplus_backup.notifications.dr_failover import step_message
+
+    report = _report(context, settings, task_states(context), succeeded=True)
+    _tell(settings, step_message(report, step, words, warnings, used, settings.objectives.rto_hours * 3600))
+
+
 def _tell(settings: "Settings", message: "Message") -> bool:
     from spoqplus_backup.notifications.slack import ATTEMPTS, send
 
