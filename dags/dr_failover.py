@@ -1,7 +1,7 @@
 """### DR failover
 
 **Why.** The region of production is lost, or may be. This brings the site up in the DR region within the promised time
-(RTO), in steps that a person understands and can retry; and it rehearses that each quarter, so that it works that night.
+(RTO), in steps that a person understands and can retry; and it rehearses that each quarter, so that it works then.
 
 **Where.** On a worker outside of the region that may be lost, with the DR region's credentials and a private key.
 

@@ -63,7 +63,9 @@ def _way(settings: Settings, found: Assessment, way: WayOut) -> list[str]:
     if not way.usable:
         return [_say(settings, "unusable"), "-", "-"]
     lost = way.lost_seconds(found.made_at)
-    known = _say(settings, "unknown") if lost is None else f"**{_say(settings, 'minutes', minutes=f'{lost / 60:.1f}')}**"
+    known = (
+        _say(settings, "unknown") if lost is None else f"**{_say(settings, 'minutes', minutes=f'{lost / 60:.1f}')}**"
+    )
     until = "-" if way.complete_until is None else local(settings, way.complete_until)
     return [until, known, duration(settings.language, way.seconds)]
 

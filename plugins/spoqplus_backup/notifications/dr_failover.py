@@ -83,7 +83,10 @@ def _found_blocks(report: RunReport, found: Mapping[str, Any]) -> list[Block]:
     lost = found["lost_minutes"].get(found["way"])
     pairs = [
         (text(report.language, "dr.page.reason"), escape(found["reason"])),
-        (text(report.language, "dr.page.production"), text(report.language, f"dr.page.production.{found['production']}")),
+        (
+            text(report.language, "dr.page.production"),
+            text(report.language, f"dr.page.production.{found['production']}"),
+        ),
         (text(report.language, "dr.page.way"), text(report.language, page)),
         (
             text(report.language, "dr.page.lost"),

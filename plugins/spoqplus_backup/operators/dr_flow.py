@@ -314,7 +314,9 @@ def check_agreed(context: "Context", settings: "Settings", found: Mapping[str, A
     if any(not answer or answer["chosen_options"] != [APPROVE] for answer in answers):
         raise PermanentError(text(settings.language, "dr.error.not_approved"))
     if not differ(*answers):
-        raise PermanentError(text(settings.language, "dr.error.same_person", user=(user_of(answers[1]) or {}).get("name")))
+        raise PermanentError(
+            text(settings.language, "dr.error.same_person", user=(user_of(answers[1]) or {}).get("name"))
+        )
     if any(answer["responded_at"] < datetime.fromisoformat(found["made_at"]) for answer in answers):
         raise PermanentError(text(settings.language, "dr.error.other_page"))
 
@@ -482,7 +484,7 @@ class SwitchDnsStep(FailoverStep, Route53ChangeOperator):
 
 
 class VerifyFailoverOperator(FailoverStep):
-    """Asks everything once more, and the public pages, to which the DNS leads now. Behind it the failover is complete."""
+    """Asks everything once more, and the public pages, which the DNS leads to by now: the failover is complete."""
 
     ui_color = "#e6f4ea"
 

@@ -1,8 +1,10 @@
 """Looks at everything that a failover needs, changes nothing, and says what would fail: `assess`, and a rehearsal."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLateError
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,11 +19,13 @@ from spoqplus_backup.core.dr.server import dr_settings
 from spoqplus_backup.core.dr.ways import Found, look_at_ways
 from spoqplus_backup.core.errors import BackupError, SettingsError
 from spoqplus_backup.core.notice import Notice, notice
+from spoqplus_backup.core.process import Cancelled
 from spoqplus_backup.core.settings import Settings
 
 log = logging.getLogger(__name__)
 
 MOST_SHOWN = 30
+LOOK_SECONDS = 180  # what does not answer by then is gone, for this night
 
 
 @dataclass
@@ -31,6 +35,7 @@ class _Look:
     settings: Settings
     connections: Connections
     request: FailoverRequest
+    run_id: str
     now: datetime
     production: Reached = "unreachable"
     ways: Found = field(default_factory=Found)
@@ -60,10 +65,14 @@ def assess(
         started_at: when that run began.
         now: the time.
     """
-    look = _Look(settings, connections, request, now)
-    with ThreadPoolExecutor(max_workers=len(_LOOKS)) as pool:
-        found = [pool.submit(_looked, subject, one, look) for subject, one in _LOOKS]
-        findings = [finding for future in found for finding in future.result()]
+    look = _Look(settings, connections, request, run_id, now)
+    deadline = time.monotonic() + LOOK_SECONDS
+    pool = ThreadPoolExecutor(max_workers=len(_LOOKS))
+    try:
+        found = [(subject, pool.submit(_looked, subject, one, look)) for subject, one in _LOOKS]
+        findings = [finding for subject, future in found for finding in _in_time(subject, future, deadline)]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     clock = clock_from(look.told, run_id, started_at)
     left = timedelta(hours=settings.objectives.rto_hours) - (now - clock)
     way = choose_way(look.ways.ways, now, left)
@@ -81,6 +90,15 @@ def assess(
     )
 
 
+def _in_time(subject: Subject, future: "Future[list[Finding]]", deadline: float) -> list[Finding]:
+    try:
+        return future.result(timeout=max(0.0, deadline - time.monotonic()))
+    except TooLateError:
+        return [
+            _finding(subject, "fails", notice("dr.late", "There was no answer in {seconds} s.", seconds=LOOK_SECONDS))
+        ]
+
+
 def _softened(findings: Sequence[Finding], way: str | None) -> Iterator[Finding]:
     """Backups that can't be restored are no reason for a failover to fail as long as there is a replica."""
     for finding in findings:
@@ -91,6 +109,8 @@ def _softened(findings: Sequence[Finding], way: str | None) -> Iterator[Finding]
 def _looked(subject: Subject, one: Look, look: _Look) -> list[Finding]:
     try:
         return list(one(look))
+    except Cancelled:
+        raise
     except (BackupError, OSError) as error:
         return [_finding(subject, "fails", notice("dr.error", "It can't be looked at: {words}", words=error))]
 
@@ -118,11 +138,13 @@ def _terraform(look: _Look) -> Iterator[Finding]:
             notice("dr.terraform.none", "`dr.terraform` is not set: the application's servers are started by hand."),
         )
         return
-    opened = terraform.open_terraform(look.settings, look.connections, look.request.region, {})
+    opened = terraform.open_terraform(
+        look.settings, look.connections, f"{look.run_id}#assess", region=look.request.region
+    )
     opened.init()
     planned = opened.plan()
     look.resources = tuple(planned.resources)
-    refused = planned.destroy > 0 and not dr.terraform.allow_destroy
+    refused = bool(planned.destroys) and not dr.terraform.allow_destroy
     yield _finding(
         "terraform",
         "fails" if refused else "good",
@@ -147,7 +169,9 @@ def _dns(look: _Look) -> Iterator[Finding]:
     except SettingsError as error:
         # what Terraform's outputs fill in is known when it has run
         verdict: Verdict = "fails" if dr.terraform is None else "warning"
-        yield _finding("dns", verdict, notice("dr.dns.later", "The change of the DNS is not known yet: {words}", words=error))
+        yield _finding(
+            "dns", verdict, notice("dr.dns.later", "The change of the DNS is not known yet: {words}", words=error)
+        )
         return
     client = look.connections.aws_client(dr.connection, "route53", look.request.region)
     planned = route53.plan_change(client, dr.dns.zone, batch)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from spoqplus_backup.core.connections import Connections, DatabaseLogin
 from spoqplus_backup.core.dr.pages import no_answer
+from spoqplus_backup.core.dr.rds import pause
 from spoqplus_backup.core.dr.server import dr_login, dr_settings, is_writable
 from spoqplus_backup.core.errors import BackupError, PermanentError, SettingsError
 from spoqplus_backup.core.notice import Notice, notice
-from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.proof.checks import http, sql
-from spoqplus_backup.core.proof.definitions import Check, CommandCheck, HttpCheck, SqlCheck, checks_in
+from spoqplus_backup.core.proof.definitions import CommandCheck, HttpCheck, SqlCheck, checks_in
 from spoqplus_backup.core.proof.scene import CheckFailed
 from spoqplus_backup.core.settings import Settings
 
@@ -80,14 +80,7 @@ def _wait(settings: Settings, ask: Callable[[], list[Answer]]) -> list[Answer]:
             words = "; ".join(f"{answer.name}: {' '.join(one.words for one in answer.words)}" for answer in failed)
             raise BackupError(f"The DR side is not healthy: {words}")
         log.info("Not yet: %s", ", ".join(answer.name for answer in failed))
-        _pause(POLL_SECONDS)
-
-
-def _pause(seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        check_cancelled()
-        time.sleep(0.2)
+        pause(POLL_SECONDS)
 
 
 def look(settings: Settings, connections: Connections, region: str) -> list[Answer]:
@@ -114,17 +107,24 @@ def _writable(login: DatabaseLogin) -> Answer:
     except PermanentError:
         raise
     except BackupError as error:
-        words = notice("dr.database.away", "The database at {address} does not answer: {words}", address=login.address, words=error)
+        words = notice(
+            "dr.database.away", "The database at {address} does not answer: {words}", address=login.address, words=error
+        )
         return Answer("database", False, (words,))
     what = (
         notice("dr.database.writable", "The database at {address} takes writes.", address=login.address)
         if found.writable
-        else notice("dr.database.read_only", "The database at {address} takes no writes ({detail}).", address=login.address, detail=found.detail)
+        else notice(
+            "dr.database.read_only",
+            "The database at {address} takes no writes ({detail}).",
+            address=login.address,
+            detail=found.detail,
+        )
     )
     return Answer("database", found.writable, (what,))
 
 
-def _asked(check: Check, login: DatabaseLogin) -> Answer:
+def _asked(check: SqlCheck | HttpCheck, login: DatabaseLogin) -> Answer:
     try:
         words = http.answer_of(check) if isinstance(check, HttpCheck) else sql.answer_of(login, check)
     except CheckFailed as failed:

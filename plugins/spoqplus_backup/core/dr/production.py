@@ -65,9 +65,7 @@ def _query(login: DatabaseLogin) -> tuple[bool, Notice]:
             facts = server.facts(connection)
     except BackupError as error:
         return False, notice("dr.production.no_query", "The database answers no query: {words}", words=error)
-    return True, notice(
-        "dr.production.query", "The database answers queries ({version}).", version=facts.version_text
-    )
+    return True, notice("dr.production.query", "The database answers queries ({version}).", version=facts.version_text)
 
 
 def _pages(settings: Settings) -> Iterator[tuple[bool, Notice]]:

@@ -42,7 +42,9 @@ def validate_request(settings: Settings, params: Mapping[str, Any], *, scheduled
     if mode not in MODES:
         raise SettingsError(f"The parameter mode is {mode!r}: choose of {', '.join(MODES)}.")
     if not isinstance(reason, str) or not reason.strip():
-        raise SettingsError("The parameter reason is empty: write why, for those who approve it and those who ask later.")
+        raise SettingsError(
+            "The parameter reason is empty: write why, for those who approve it and those who ask later."
+        )
     if len(reason) > MOST_CHARACTERS:
         raise SettingsError(f"The parameter reason has {len(reason)} characters: {MOST_CHARACTERS} are enough.")
     region = region or dr.region

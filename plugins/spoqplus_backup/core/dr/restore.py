@@ -43,8 +43,8 @@ def plan_restore(settings: Settings, connections: Connections, run_id: str, regi
     plan = make_plan(settings, connections, request, run_id)
     if plan.overwrites and not _was_begun(settings, connections):
         raise PermanentError(
-            f"The instance of {plan.connection} ({plan.target}) is not empty, and no failover began to fill it: see what "
-            "it is. If nobody needs what it holds, drop its databases and clear this task."
+            f"The instance of {plan.connection} ({plan.target}) is not empty, and no failover began to fill it: see "
+            "what it is. If nobody needs what it holds, drop its databases and clear this task."
         )
     return plan
 

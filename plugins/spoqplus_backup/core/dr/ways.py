@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.crypto import scheme_for
 from spoqplus_backup.core.dr.findings import Finding, Subject, Verdict, WayOut
 from spoqplus_backup.core.dr.places import dr_repository
-from spoqplus_backup.core.dr.rds import Instance, find_instance, newest_snapshot
+from spoqplus_backup.core.dr.rds import Instance, find_instance, find_snapshot
 from spoqplus_backup.core.dr.server import dr_login, dr_settings, is_writable, replica_lag
 from spoqplus_backup.core.errors import AbsentError, BackupError
 from spoqplus_backup.core.manifest import BinlogSegment, Flavour, Manifest
@@ -74,7 +73,9 @@ def _backups(settings: Settings, connections: Connections, now: datetime, found:
         manifest = next(fulls(Catalog(repository, settings.signing.public_key_files, settings.site)), None)
         if manifest is None:
             found.say(
-                "backups", "fails", notice("dr.backups.none", "{repository} has no full backup.", repository=repository.url)
+                "backups",
+                "fails",
+                notice("dr.backups.none", "{repository} has no full backup.", repository=repository.url),
             )
         else:
             usable = True
@@ -84,15 +85,15 @@ def _backups(settings: Settings, connections: Connections, now: datetime, found:
             found.findings += _judged_backup(settings, repository, manifest, window, now)
             usable = _can_open(settings, connections, repository, manifest, found)
     except BackupError as error:
-        found.say("backups", "fails", notice("dr.backups.error", "The backups can't be looked at: {words}", words=error))
+        found.say(
+            "backups", "fails", notice("dr.backups.error", "The backups can't be looked at: {words}", words=error)
+        )
     found.ways.append(WayOut(way="backups", usable=usable, complete_until=found.complete_until, seconds=seconds))
 
 
 def _restore_seconds(manifest: Manifest) -> float:
     component = manifest.component(DATABASE)
-    return (
-        FIXED_SECONDS + component.raw_bytes / LOAD_BYTES_PER_SECOND + component.stored_bytes / FETCH_BYTES_PER_SECOND
-    )
+    return FIXED_SECONDS + component.raw_bytes / LOAD_BYTES_PER_SECOND + component.stored_bytes / FETCH_BYTES_PER_SECOND
 
 
 def _window(
@@ -144,7 +145,12 @@ def _can_open(
             found.say(
                 "backups",
                 "warning",
-                notice("dr.backups.key", "This worker can't open the backup {backup}: {words}", backup=manifest.name, words=error),
+                notice(
+                    "dr.backups.key",
+                    "This worker can't open the backup {backup}: {words}",
+                    backup=manifest.name,
+                    words=error,
+                ),
             )
             return False
     found.say("backups", "good", notice("dr.backups.opens", "This worker's key opens {backup}.", backup=manifest.name))
@@ -165,7 +171,9 @@ def _replica(settings: Settings, connections: Connections, region: str, now: dat
             notice("dr.replica.lost", "There is no replica {replica} in {region}.", replica=identifier, region=region),
         )
     except BackupError as error:
-        found.say("replica", "fails", notice("dr.replica.error", "The replica can't be looked at: {words}", words=error))
+        found.say(
+            "replica", "fails", notice("dr.replica.error", "The replica can't be looked at: {words}", words=error)
+        )
     found.ways.append(WayOut(way="replica", usable=usable, complete_until=until, seconds=PROMOTION_SECONDS))
 
 
@@ -189,7 +197,9 @@ def _judged_replica(
         found.say(
             "replica",
             "warning",
-            notice("dr.replica.promoted", "{replica} is promoted already: it is no replica.", replica=instance.identifier),
+            notice(
+                "dr.replica.promoted", "{replica} is promoted already: it is no replica.", replica=instance.identifier
+            ),
         )
         return True, found.complete_until
     until = _replica_until(settings, connections, region, now, instance, found)
@@ -198,7 +208,11 @@ def _judged_replica(
         found.say(
             "replica",
             "warning",
-            notice("dr.replica.unknown", "The replica {replica} can be promoted; how far behind it is nobody knows.", replica=instance.identifier),
+            notice(
+                "dr.replica.unknown",
+                "The replica {replica} can be promoted; how far behind it is nobody knows.",
+                replica=instance.identifier,
+            ),
         )
         return True, None
     behind = (now - until).total_seconds()
@@ -274,26 +288,20 @@ def holds(flavour: Flavour, executed: str, archived: str) -> bool:
 
 def _snapshot(settings: Settings, connections: Connections, region: str, found: Found) -> None:
     dr = dr_settings(settings)
-    how: Any = dr.database.restore
+    how = dr.database.restore
     if how is None:
         return
     usable, created = False, None
     try:
-        snapshot = newest_snapshot(connections.aws_client(dr.connection, "rds", region), how.source)
-        if snapshot is None:
-            found.say("snapshot", "warning", notice("dr.snapshot.none", "RDS has no snapshot in {region}.", region=region))
-        else:
-            usable, created = True, snapshot.created
-            found.say(
-                "snapshot",
-                "good",
-                notice(
-                    "dr.snapshot",
-                    "RDS has the snapshot {snapshot} of {created}.",
-                    snapshot=snapshot.identifier,
-                    created=f"{snapshot.created:%Y-%m-%d %H:%M:%S} UTC",
-                ),
-            )
+        snapshot = find_snapshot(connections.aws_client(dr.connection, "rds", region), how)
+        usable, created = True, snapshot.created
+        what = notice(
+            "dr.snapshot",
+            "RDS has the snapshot {snapshot} of {created}.",
+            snapshot=snapshot.identifier,
+            created=f"{created:%Y-%m-%d %H:%M:%S} UTC",
+        )
     except BackupError as error:
-        found.say("snapshot", "warning", notice("dr.snapshot.error", "Snapshots can't be looked at: {words}", words=error))
+        what = notice("dr.snapshot.error", "No snapshot can be used: {words}", words=error)
+    found.say("snapshot", "good" if usable else "warning", what)
     found.ways.append(WayOut(way="snapshot", usable=usable, complete_until=created, seconds=SNAPSHOT_SECONDS))
