@@ -1,8 +1,7 @@
 """What all operators share: the site's settings, Airflow's connections, and how an error becomes a retry or not."""
 
-import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -54,28 +53,25 @@ class SiteOperator(BaseOperator):
 
     def execute(self, context: "Context") -> Any:
         """Run `work`; keep the first line of its error in XCom, where the notification finds it."""
+        return self.guarded(context, self.work)
+
+    def guarded(self, context: "Context", work: Callable[["Context", "Settings", AirflowConnections], Any]) -> Any:
+        """Run a part of the work so that its errors become what `execute` says; for what comes after a deferral."""
         process.reset_cancellation()
-        with failing(context):
-            return self.work(context, site(self.site), AirflowConnections())
+        try:
+            return work(context, site(self.site), AirflowConnections())
+        except (AirflowSkipException, DownstreamTasksSkipped):  # not errors
+            raise
+        except PermanentError as error:
+            remember(context, error)
+            raise AirflowFailException(str(error)) from error
+        except (Exception, AirflowTaskTimeout) as error:
+            remember(context, error)
+            raise
 
     def on_kill(self) -> None:
         """End every program that the task runs."""
         process.cancel_all()
-
-
-@contextlib.contextmanager
-def failing(context: "Context") -> Iterator[None]:
-    """Keep what fails in the block for the notification; what no retry can help fails the task at once."""
-    try:
-        yield
-    except (AirflowSkipException, DownstreamTasksSkipped):  # not errors
-        raise
-    except PermanentError as error:
-        remember(context, error)
-        raise AirflowFailException(str(error)) from error
-    except (Exception, AirflowTaskTimeout) as error:
-        remember(context, error)
-        raise
 
 
 def remember(context: "Context", error: BaseException) -> None:

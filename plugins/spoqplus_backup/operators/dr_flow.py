@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, D
 
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.messages import duration, notice_text, text
-from spoqplus_backup.operators.base import WARNINGS_KEY, SiteOperator, failing, remember, run_name
+from spoqplus_backup.operators.base import WARNINGS_KEY, SiteOperator, remember, run_name
 from spoqplus_backup.operators.dr import RdsPromoteReadReplicaOperator, Route53ChangeOperator, TerraformOperator
 from spoqplus_backup.operators.dr import RdsRestoreSnapshotOperator as RestoreSnapshotOperator
 from spoqplus_backup.operators.notify import NotifyOperator, tell_failover_approval, tell_failover_step
@@ -225,8 +225,7 @@ class FailoverStep(SiteOperator):
         from spoqplus_backup.sites import site
 
         settings = site(self.site)
-        with failing(context):
-            self._begin(context, settings)
+        self.guarded(context, self._begin)
         try:
             result = super().execute(context)
         except (AirflowSkipException, DownstreamTasksSkipped):
@@ -260,11 +259,10 @@ class FailoverStep(SiteOperator):
         """Its name: the task's, with its group."""
         return str(self.task_id)
 
-    def _begin(self, context: "Context", settings: "Settings") -> None:
+    def _begin(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> None:
         from spoqplus_backup.core.dr.lease import hold
         from spoqplus_backup.core.dr.places import dr_repository
         from spoqplus_backup.core.dr.server import dr_settings
-        from spoqplus_backup.hooks import AirflowConnections
 
         found = assessed(context, settings)
         if way_of(self.step) not in (None, found["way"]):
@@ -272,7 +270,7 @@ class FailoverStep(SiteOperator):
         check_agreed(context, settings, found)
         if self.section is not None and getattr(dr_settings(settings), self.section) is None:
             raise AirflowSkipException(text(settings.language, "dr.log.not_configured", section=self.section))
-        hold(dr_repository(settings, AirflowConnections()), run_name(context), lambda run: is_over(context, run))
+        hold(dr_repository(settings, connections), run_name(context), lambda run: is_over(context, run))
         self.prepare(context, settings)
         journal(context, settings).note(
             self.step, "begun", found["reason"], way=found["way"], approved_by=", ".join(approvers(context))

@@ -165,7 +165,7 @@ def _dns(look: _Look) -> Iterator[Finding]:
         yield _finding("dns", "warning", notice("dr.dns.none", "`dr.dns` is not set: the DNS is switched by hand."))
         return
     try:
-        batch = route53.render(dr.dns.template, dr.dns.variables)
+        batch = route53.render(dr.dns.template, {"region": look.request.region} | dr.dns.variables)
     except SettingsError as error:
         # what Terraform's outputs fill in is known when it has run
         verdict: Verdict = "fails" if dr.terraform is None else "warning"

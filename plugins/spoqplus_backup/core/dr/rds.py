@@ -14,7 +14,7 @@ from typing import Any
 from spoqplus_backup.core.dr.errors import aws_calls, code_of
 from spoqplus_backup.core.errors import AbsentError, BackupError, PermanentError
 from spoqplus_backup.core.process import check_cancelled
-from spoqplus_backup.core.settings_dr import DrDatabaseSettings, RestoreInstanceSettings
+from spoqplus_backup.core.settings_dr import RestoreInstanceSettings
 
 log = logging.getLogger(__name__)
 
@@ -204,34 +204,42 @@ def _refuse_hopeless(instance: Instance) -> None:
         )
 
 
-def go_on(rds: Any, identifier: str, how: DrDatabaseSettings) -> Instance | None:
-    """As `promoted`; asks again when a replica stands there available, which RDS may have refused to promote before."""
-    instance = promoted(rds, identifier)
-    if instance is None and (found := find_instance(rds, identifier)).is_replica and found.is_available:
-        promote(rds, identifier, backup_retention_days=how.backup_retention_days, backup_window=how.backup_window)
-    return instance
+@dataclass(frozen=True)
+class Waiting:
+    """What is waited for: an instance that is to be a server of its own; `asks` is how a promotion is asked for."""
+
+    identifier: str
+    asks: Mapping[str, Any] | None = None
+
+    def look(self, rds: Any) -> Instance | None:
+        """As `promoted`; asks again when a replica stands there available, which RDS may have refused to promote."""
+        instance = promoted(rds, self.identifier)
+        if instance is None and self.asks is not None:
+            found = find_instance(rds, self.identifier)
+            if found.is_replica and found.is_available:
+                promote(rds, self.identifier, **self.asks)
+        return instance
+
+    def wait(self, rds: Any, deadline: float, poll_seconds: float) -> Instance:
+        """Wait until it is one; `deadline` is in seconds of `time.time`.
+
+        Raises:
+            BackupError: it was not by then.
+            PermanentError: it never will be.
+            Cancelled: the task was.
+        """
+        while (instance := self.look(rds)) is None:
+            check_deadline(self.identifier, deadline)
+            pause(poll_seconds)
+        return instance
 
 
-def wait_until_promoted(rds: Any, identifier: str, how: DrDatabaseSettings, deadline: float) -> Instance:
-    """Wait until it is a server of its own; `deadline` is in seconds of `time.time`.
-
-    Raises:
-        BackupError: it was not by then.
-        PermanentError: it never will be.
-        Cancelled: the task was.
-    """
-    while (instance := go_on(rds, identifier, how)) is None:
-        check_deadline(identifier, deadline)
-        pause(how.poll_seconds)
-    return instance
-
-
-def check_deadline(identifier: str, deadline: float) -> None:
-    """Raises `BackupError` when it is over."""
+def check_deadline(what: str, deadline: float) -> None:
+    """Raises `BackupError` when it is over; `what` is what was waited for."""
     if time.time() > deadline:
         raise BackupError(
-            f"{identifier} did not become available and writable in `dr.database.wait_minutes`: look at it in the RDS "
-            "console. A retry goes on waiting; nothing is asked for twice."
+            f"{what}: that is no available server that takes writes after `dr.database.wait_minutes`: look at it in "
+            "the RDS console. A retry goes on waiting; nothing is done twice."
         )
 
 

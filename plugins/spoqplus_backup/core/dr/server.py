@@ -1,15 +1,19 @@
 """The database server in the DR region, asked by its own protocol: how to log in, its lag, whether it takes writes."""
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from spoqplus_backup.core.connections import Connections, DatabaseLogin
-from spoqplus_backup.core.dr.rds import Lag, find_instance, lag_by_cloudwatch
-from spoqplus_backup.core.errors import AbsentError, BackupError, SettingsError
+from spoqplus_backup.core.dr.rds import Lag, check_deadline, find_instance, lag_by_cloudwatch, pause
+from spoqplus_backup.core.errors import AbsentError, BackupError, PermanentError, SettingsError
 from spoqplus_backup.core.mysql.server import StatementError, connect, facts
+from spoqplus_backup.core.process import Cancelled
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.settings_dr import DrSettings
+
+log = logging.getLogger(__name__)
 
 _LAG_COLUMNS = ("Seconds_Behind_Source", "Seconds_Behind_Master")
 _SYNTAX = 1064
@@ -76,6 +80,28 @@ def is_writable(login: DatabaseLogin) -> Writable:
     gtids = found.get("gtid_executed" if flavour == "mysql" else "gtid_current_pos", "").replace("\n", "") or None
     detail = f"{login.address} has {closed[0]}=ON" if closed else f"{login.address} takes writes"
     return Writable(not closed, gtids, detail)
+
+
+def wait_until_writable(login: DatabaseLogin, deadline: float, poll_seconds: float) -> Writable:
+    """Wait until a server takes writes; `deadline` is in seconds of `time.time`.
+
+    Raises:
+        BackupError: it does not by then, or can't be reached.
+        PermanentError: it refuses the login.
+        Cancelled: the task was.
+    """
+    while True:
+        try:
+            found = is_writable(login)
+        except (PermanentError, Cancelled):
+            raise
+        except BackupError as error:
+            found = Writable(False, None, str(error))
+        log.info("%s", found.detail)
+        if found.writable:
+            return found
+        check_deadline(found.detail, deadline)
+        pause(poll_seconds)
 
 
 def lag_by_server(login: DatabaseLogin) -> Lag:
