@@ -56,6 +56,7 @@ class AirflowInstance:
             configuration is (`SPOQPLUS_BACKUP_CONFIG`).
         dags: the folder of DAG files.
         users: name and role of those who may log in; each gets a password.
+        triggerer: whether tasks may wait in one (`deferrable`).
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class AirflowInstance:
         plugins: Path = PROJECT / "plugins",
         users: Mapping[str, str] | None = None,
         port: int | None = None,
+        triggerer: bool = False,
     ) -> None:
         self.home = home
+        self._names = ("api-server", "scheduler", "dag-processor", *(("triggerer",) if triggerer else ()))
         self.port = port or free_port()
         self.users = dict(users or {ADMIN: "admin"})
         self.passwords = {name: secrets.token_urlsafe(12) for name in self.users}
@@ -126,7 +129,7 @@ class AirflowInstance:
         (self.home / "passwords.json").chmod(0o600)
         self._make_database()
         try:
-            for name in ("api-server", "scheduler", "dag-processor"):
+            for name in self._names:
                 self._processes[name] = self._launch(name)
         except BaseException:
             self.stop()

@@ -74,8 +74,9 @@ def failover(settings: Settings) -> None:
     first, second = (_approval(settings, number) for number in range(len(APPROVALS)))
     behind: dict[str, Any] = {"trigger_rule": TriggerRule.NONE_FAILED}  # what this run does not need is skipped
     fenced = FenceOperator(**stage(settings, "fence", HELP), execution_timeout=SHORT_TIMEOUT)
-    promoted = PromoteReplicaStep(**stage(settings, "promote_replica", HELP), region=REGION, **behind)
-    made = RestoreSnapshotStep(**stage(settings, "restore_snapshot", HELP), region=REGION, **behind)
+    waiting = behind | {"region": REGION, "deferrable": True}  # RDS takes minutes: no worker waits for it
+    promoted = PromoteReplicaStep(**stage(settings, "promote_replica", HELP), **waiting)
+    made = RestoreSnapshotStep(**stage(settings, "restore_snapshot", HELP), **waiting)
     built = ApplyTerraformStep(**stage(settings, "apply_terraform", HELP), region=REGION, **behind)
     planned, restored = _restore(settings)
     healthy = HealthOperator(**stage(settings, "health", HELP), **behind)

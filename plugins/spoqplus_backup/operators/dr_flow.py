@@ -235,7 +235,7 @@ class FailoverStep(SiteOperator):
             raise
         return self._end(context, settings, result)
 
-    def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:
+    def execute_complete(self, context: "Context", event: Mapping[str, Any]) -> Any:
         """The end of a step that waited elsewhere."""
         from spoqplus_backup.sites import site
 

@@ -27,7 +27,7 @@ from spoqplus_backup.core.settings import Settings
 log = logging.getLogger(__name__)
 
 ROOT = "failovers"
-LAST = "verify_failover"  # the step behind which a failover is complete
+LAST = "verify"  # the step behind which a failover is complete
 LOADING = "restore.load"  # the step that begins to fill a new instance
 REMEMBERED = timedelta(days=7)
 ONE_FAILOVER = timedelta(hours=24)  # runs that began within it, none of them complete, are one failover
