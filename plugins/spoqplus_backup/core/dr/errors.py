@@ -24,6 +24,7 @@ def aws_calls(what: str) -> Iterator[None]:
         PermanentError: not allowed, or wrong.
     """
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -31,7 +32,7 @@ def aws_calls(what: str) -> Iterator[None]:
         raise _of_answer(what, error) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise PermanentError(f"{what}: there are no credentials ({error}): set them in the connection.") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:  # the latter: a page in HTML, of a proxy between
         raise BackupError(f"{what}: AWS can't be reached ({error}): check the network and the region.") from error
 
 

@@ -100,7 +100,8 @@ def _run(command: Sequence[str], seconds: float) -> FenceStep:
     """Run a command to its end; it is ended after so many seconds."""
     name = Path(command[0]).name
     try:
-        with process.Child([*command], stdout=subprocess.DEVNULL) as child:
+        path = process.find_program(command[0], "the package that has it")
+        with process.Child([path, *command[1:]], stdout=subprocess.DEVNULL) as child:
             if not child.wait_for_end(seconds):
                 child.terminate()
                 child.finish(reason=f"took more than {seconds:g} s and was ended")

@@ -176,7 +176,9 @@ def _present(route53: Any, zone: str, wanted: Mapping[str, Any]) -> Mapping[str,
     name, key = _name(wanted["Name"]), (wanted["Type"], wanted.get("SetIdentifier"))
     same_name = []
     with aws_calls(f"To list the records of {zone}"):
-        pages = route53.get_paginator("list_resource_record_sets").paginate(HostedZoneId=zone, StartRecordName=name)
+        pages = route53.get_paginator("list_resource_record_sets").paginate(
+            HostedZoneId=zone, StartRecordName=name.replace("\\052", "*")
+        )
         for page in pages:
             same_name += [record for record in page["ResourceRecordSets"] if _name(record["Name"]) == name]
             if page["ResourceRecordSets"] and _name(page["ResourceRecordSets"][-1]["Name"]) != name:

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 PRODUCTS = ("terraform", "tofu")
 NOTHING_CHANGES, CHANGES = 0, 2  # `plan -detailed-exitcode`
 MASK = "***"
+SAID_CHARACTERS = 400  # of what it says of a lock that it can't read
 SHORTEST_SECRET = 4  # shorter values are not masked in the log: every word would be
 _GRACEFUL = Path(__file__).with_name("graceful.py")
 _KILL_SECONDS = 10.0  # after its own time for the program is over
@@ -40,6 +41,7 @@ _STALE = "Saved plan is stale"
 _LOCK_FIELD = re.compile(r"^\s+(ID|Path|Operation|Who|Created):\s*(.*?)\s*$", re.MULTILINE)
 _VERSION = re.compile(r"^(Terraform|OpenTofu) v(\d+\.\d+\.\d+\S*)", re.MULTILINE)
 _DESTROYING = ("delete", "replace", "remove")
+_HALF_MADE = "tainted"  # by an earlier apply that failed: it is made anew, and nobody uses it yet
 _QUIET = frozenset({"refresh_start", "refresh_complete", "outputs", "version"})
 
 
@@ -54,10 +56,12 @@ class StateLocked(TerraformError):  # noqa: N818 (a state, not a fault)
         found = dict(_LOCK_FIELD.findall(detail))
         self.lock_id, self.who = found.get("ID", "?"), found.get("Who", "?")
         self.operation, self.created = found.get("Operation", "?"), found.get("Created", "?")
+        holder = f"is locked by {self.who} since {self.created} ({self.operation}, lock {self.lock_id})"
+        if self.lock_id == "?":
+            holder = f"can't be locked: {' '.join(detail.split())[:SAID_CHARACTERS]}"
         super().__init__(
-            f"The state of {directory} is locked by {self.who} since {self.created} ({self.operation}, lock "
-            f"{self.lock_id}): wait until that is done and retry. When nobody runs it any more: "
-            f"`{product} -chdir={directory} force-unlock {self.lock_id}`."
+            f"The state of {directory} {holder}: wait until whoever has it is done, and retry. When nobody works on it "
+            f"any more: `{product} -chdir={directory} force-unlock {self.lock_id}`."
         )
 
 
@@ -76,7 +80,10 @@ class Binary:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan: how many resources it adds, changes and destroys, and what is done to which, as `create aws_lb.app`."""
+    """A plan: how many resources it adds, changes and destroys, and what is done to which, as `create aws_lb.app`.
+
+    `destroys` are those that are lost or replaced, but for what an earlier apply left half made.
+    """
 
     path: str
     add: int
@@ -109,6 +116,7 @@ class _Heard:
     errors: list[tuple[str, str]] = field(default_factory=list)  # summary, detail
     counts: dict[str, int] = field(default_factory=dict)
     planned: list[tuple[str, str]] = field(default_factory=list)  # action, address
+    destroys: list[str] = field(default_factory=list)
     completed: int = 0
 
 
@@ -218,7 +226,7 @@ class Terraform:
             change=counts.get("change", 0),
             destroy=counts.get("remove", 0),
             resources=tuple(f"{action} {address}" for action, address in heard.planned),
-            destroys=tuple(address for action, address in heard.planned if action in _DESTROYING),
+            destroys=tuple(heard.destroys),
             seconds=round(time.monotonic() - start, 1),
         )
         write_json(self._note, asdict(planned))
@@ -331,7 +339,11 @@ class Terraform:
             log.error("%s%s: %s", text, where, detail)
             return
         if kind == "planned_change":
-            heard.planned.append((said["change"]["action"], said["change"]["resource"]["addr"]))
+            change = said["change"]
+            action, address = change["action"], change["resource"]["addr"]
+            heard.planned.append((action, address))
+            if action in _DESTROYING and change.get("reason") != _HALF_MADE:
+                heard.destroys.append(address)
         elif kind == "change_summary":
             heard.counts = said["changes"]
         elif kind == "apply_complete":
