@@ -9,7 +9,7 @@ from typing import Any
 
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from support.aws import DOMAIN, REPLICA, Cloud, cloud
-from support.name_server import name_server
+from support.dns_server import NameServer, name_server
 from support.s3 import ACCESS_KEY, SECRET_KEY, free_port
 from support.terraform import Configuration, binaries
 
@@ -39,7 +39,7 @@ class Jeju:
     folder: Path
     cloud: Cloud
     page: str
-    name_server: str
+    name_server: NameServer
     terraform: Configuration
     lost_port: int
 
@@ -73,7 +73,7 @@ class Jeju:
                 "dns": {
                     "zone": self.cloud.zone,
                     "template": str(self.folder / "dns.json"),
-                    "servers": [self.name_server],
+                    "servers": [self.name_server.address],
                     "wait_seconds": 30,
                 },
                 "health": {"urls": [self.page], "wait_minutes": 1},
@@ -98,5 +98,6 @@ def jeju_in(folder: Path, page: str) -> Iterator[Jeju]:
     half_way = f"[ -e {flag} ] || {{ touch {flag}; echo no more capacity >&2; exit 1; }}"
     terraform = Configuration(folder / "terraform").write({"network": "true", "application": half_way})
     (folder / "dns.json").write_text(json.dumps(TEMPLATE))
-    with cloud() as found, name_server(found) as address:
-        yield Jeju(folder, found, page, address, terraform, free_port())
+    with cloud() as found, name_server() as names:
+        names.records[f"{DOMAIN}.", "A"] = [[ADDRESS]]
+        yield Jeju(folder, found, page, names, terraform, free_port())
