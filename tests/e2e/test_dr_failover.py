@@ -7,6 +7,7 @@ import pytest
 
 from compare import differences
 from slack_sink import words
+from spoqplus_backup.core.connections import ConnectionRecord
 from spoqplus_backup.core.dr.journal import Story, stories
 from spoqplus_backup.core.repository.local import LocalRepository
 from spoqplus_backup.core.settings import load_settings
@@ -26,7 +27,9 @@ REASON = "The region of Seoul is gone"
 def backups(world: World, jeju: Jeju) -> str:
     """A full backup of what was production, and the logs behind it, in the DR region's repository: the set's name."""
     settings = load_settings(world.settings.source.with_name("jeju.yaml"))
-    site = Site(settings, TestConnections({"jeju_mysql": database_record("jeju_mysql", world.production)}))
+    slack = ConnectionRecord(id="spoqplus_slack", type="slackwebhook", password="T/B/token")
+    production = database_record("jeju_mysql", world.production)
+    site = Site(settings, TestConnections({"jeju_mysql": production, "spoqplus_slack": slack}))
     name = site.back_up().manifest.name
     world.on_production("UPDATE members SET name = '백업 뒤에 바뀐 이름' WHERE id = 1")
     site.archive()

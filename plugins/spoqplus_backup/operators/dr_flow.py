@@ -415,6 +415,19 @@ class ApplyTerraformStep(FailoverStep, TerraformOperator):
 
     section = "terraform"
 
+    def prepare(self, context: "Context", settings: "Settings") -> None:
+        from spoqplus_backup.core.dr.endpoint import of_terraform
+
+        self.variables = of_terraform(settings, endpoint(context, settings))
+
+
+def endpoint(context: "Context", settings: "Settings") -> dict[str, str]:
+    """Where the database is by now, as a variable."""
+    from spoqplus_backup.core.dr.endpoint import database_endpoint
+    from spoqplus_backup.hooks import AirflowConnections
+
+    return database_endpoint(settings, AirflowConnections(), assessed(context, settings)["region"])
+
 
 class PlanDrRestoreOperator(FailoverStep):
     """Plans the restore into the new instance: the newest backup of the DR region, and every log behind it.
@@ -474,7 +487,7 @@ class SwitchDnsStep(FailoverStep, Route53ChangeOperator):
 
     def prepare(self, context: "Context", settings: "Settings") -> None:
         outputs = (context["ti"].xcom_pull(task_ids="apply_terraform") or {}).get("outputs") or {}
-        self.variables = {name: str(value) for name, value in outputs.items() if isinstance(value, (str, int))}
+        self.variables = endpoint(context, settings) | outputs
 
     def conclude(self, context: "Context", settings: "Settings", result: Any) -> list[str]:
         result["said"] = "; ".join(result["changes"]) or "-"

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.dr import fence, permissions, route53, terraform
+from spoqplus_backup.core.dr.endpoint import database_endpoint, of_terraform
 from spoqplus_backup.core.dr.findings import Assessment, Finding, Reached, Subject, Verdict, choose_way
 from spoqplus_backup.core.dr.health import health_checks
 from spoqplus_backup.core.dr.journal import LAST, REMEMBERED, Story, clock_from, journal_places, stories
@@ -17,7 +18,7 @@ from spoqplus_backup.core.dr.production import look_at_production
 from spoqplus_backup.core.dr.request import FailoverRequest
 from spoqplus_backup.core.dr.server import dr_settings
 from spoqplus_backup.core.dr.ways import Found, look_at_ways
-from spoqplus_backup.core.errors import BackupError, SettingsError
+from spoqplus_backup.core.errors import AbsentError, BackupError, SettingsError
 from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.process import Cancelled
 from spoqplus_backup.core.settings import Settings
@@ -139,7 +140,11 @@ def _terraform(look: _Look) -> Iterator[Finding]:
         )
         return
     opened = terraform.open_terraform(
-        look.settings, look.connections, f"{look.run_id}#assess", region=look.request.region
+        look.settings,
+        look.connections,
+        f"{look.run_id}#assess",
+        region=look.request.region,
+        variables=of_terraform(look.settings, _endpoint(look)),
     )
     opened.init()
     planned = opened.plan()
@@ -159,13 +164,22 @@ def _terraform(look: _Look) -> Iterator[Finding]:
     )
 
 
+def _endpoint(look: _Look) -> dict[str, str]:
+    """Where the database will be, as far as it is known now."""
+    try:
+        return database_endpoint(look.settings, look.connections, look.request.region)
+    except AbsentError:
+        return {}
+
+
 def _dns(look: _Look) -> Iterator[Finding]:
     dr = dr_settings(look.settings)
     if dr.dns is None:
         yield _finding("dns", "warning", notice("dr.dns.none", "`dr.dns` is not set: the DNS is switched by hand."))
         return
     try:
-        batch = route53.render(dr.dns.template, {"region": look.request.region} | dr.dns.variables)
+        known = {"region": look.request.region} | _endpoint(look) | dr.dns.variables
+        batch = route53.render(dr.dns.template, known)
     except SettingsError as error:
         # what Terraform's outputs fill in is known when it has run
         verdict: Verdict = "fails" if dr.terraform is None else "warning"
