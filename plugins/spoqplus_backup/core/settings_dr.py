@@ -134,7 +134,7 @@ class DnsSettings(Model):
     port (empty: the zone's own name servers). `wait_seconds` is for each of the two.
     """
 
-    zone: str = Field(pattern=r"^Z[A-Z0-9]{1,31}$")
+    zone: str = Field(pattern=r"^[A-Z0-9]{1,32}$")
     template: FilePath = INCLUDE / "route53" / "dr-failover.json"
     variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
     resolve: tuple[Text, ...] = ()
