@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from spoqplus_backup.core.dr.server import dr_settings
 from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.settings import Settings, load_settings
+from spoqplus_backup.core.settings_dr import INCLUDE, DnsSettings, DrSettings
 from support.site_file import write_site
 
 DATABASE = {"replica": "spoqplus-dr-replica"}
@@ -33,6 +35,19 @@ def test_the_replica_is_enough_and_the_rest_is_the_strategy_s(tmp_path: Path) ->
     assert dr.dns is not None
     assert (dr.terraform.directory / "main.tf").exists()
     assert dr.dns.template.exists()
+
+
+def test_the_shipped_example_is_one_and_leaves_nothing_out() -> None:
+    lines = (INCLUDE / "config" / "spoqplus.yaml").read_text().splitlines()
+    start = lines.index("# dr:")
+    end = next(number for number in range(start, len(lines)) if not lines[number].startswith("#"))
+    example = yaml.safe_load("\n".join(line[2:] for line in lines[start:end]))["dr"]
+    dr = DrSettings.model_validate(example, context={"folder": INCLUDE / "config"})
+    assert dr.terraform is not None
+    assert (dr.terraform.directory / "main.tf").exists()
+    for model, fields in ((dr, example), (dr.database, example["database"]), (dr.terraform, example["terraform"])):
+        assert set(fields) == set(type(model).model_fields)
+    assert set(example["dns"]) == set(DnsSettings.model_fields)
 
 
 def test_paths_are_beside_the_file(tmp_path: Path) -> None:
