@@ -30,7 +30,7 @@ def backups(world: World, jeju: Jeju) -> str:
     slack = ConnectionRecord(id="spoqplus_slack", type="slackwebhook", password="T/B/token")
     production = database_record("jeju_mysql", world.production)
     site = Site(settings, TestConnections({"jeju_mysql": production, "spoqplus_slack": slack}))
-    name = site.back_up().manifest.name
+    name = site.back_up().set
     world.on_production("UPDATE members SET name = '백업 뒤에 바뀐 이름' WHERE id = 1")
     site.archive()
     return name
