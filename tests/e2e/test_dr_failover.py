@@ -73,7 +73,6 @@ def test_a_rehearsal_changes_nothing_and_is_red_when_a_failover_would_fail(
 
 def test_two_people_fail_over_and_a_step_that_fails_goes_on(world: World, jeju: Jeju, backups: str) -> None:
     since = len(world.slack.messages)
-    jeju.cloud.states += ["modifying", "backing-up"]  # a promotion takes time
     run = world.airflow.trigger(FAILOVER, {"mode": "failover", "reason": REASON})
     world.airflow.answer(FAILOVER, run, "approve_first", "Approve")
     world.airflow.answer(FAILOVER, run, "approve_second", "Approve")
@@ -86,6 +85,7 @@ def test_two_people_fail_over_and_a_step_that_fails_goes_on(world: World, jeju: 
     assert "admin" in asked["body"], "who was first"
 
     since = len(world.slack.messages)
+    jeju.cloud.states += ["modifying", "backing-up", "modifying"]  # a promotion takes time
     world.airflow.clear(FAILOVER, run, ["approve_second"])
     world.airflow.answer(FAILOVER, run, "approve_second", "Approve", user=ONCALL)
     assert world.airflow.wait(FAILOVER, run) == "success", failed_logs(world, run)

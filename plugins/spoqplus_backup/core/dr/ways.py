@@ -181,7 +181,7 @@ def _judged_replica(
     settings: Settings, connections: Connections, region: str, now: datetime, instance: Instance, found: Found
 ) -> tuple[bool, datetime | None]:
     """Whether it can be promoted, and up to when it holds everything."""
-    if not instance.is_available:
+    if instance.is_hopeless:
         found.say(
             "replica",
             "fails",
