@@ -516,6 +516,8 @@ class Ownership(Model):
 class RestoreSettings(Model):
     """How a backup is brought back. `connections` 0 is one more than cores, four at most.
 
+    `queue` is that of a worker that has the private keys; None is the backup host's.
+
     `rebuild` says for `production` and `test` how their servers are rebuilt; one that is missing can't be.
     `server_directory` is the folder of the server's programs (None: PATH), for single tables at a point in time.
 
@@ -524,6 +526,7 @@ class RestoreSettings(Model):
     links that would lead out of another root than `/`. `keep_replaced` leaves what was replaced beside it.
     """
 
+    queue: Text | None = None
     test_connection: Text = "spoqplus_test_mysql"
     connections: int = Field(default=0, ge=0, le=64)
     approval_hours: float = Field(default=1, gt=0)
