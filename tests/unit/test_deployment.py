@@ -230,8 +230,8 @@ def test_what_names_a_password_was_made_with_it(deployment: Deployment) -> None:
     deployment.run("setup")
     made = deployment.files()
     assert f":{made['secrets/postgres_password']}@postgres" in made["secrets/sql_alchemy_conn"]
-    broker = made["secrets/celery_broker_url"]
-    assert f"requirepass {broker.removeprefix('redis://:').removesuffix('@redis:6379/0')}\n" in made["secrets/redis.conf"]
+    password = made["secrets/celery_broker_url"].removeprefix("redis://:").removesuffix("@redis:6379/0")
+    assert f"requirepass {password}\n" in made["secrets/redis.conf"]
     assert not any(made[f"secrets/{name}"].endswith("\n") for name in ("sql_alchemy_conn", "celery_broker_url"))
 
 
