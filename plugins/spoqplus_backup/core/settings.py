@@ -613,9 +613,19 @@ class Objectives(Model):
 
 
 class Alerts(Model):
-    """When a result that is formally good deserves a warning."""
+    """When a result that is formally good deserves a warning, and when silence does.
+
+    `maximum_age_hours`: the newest full backup is older. `late_hours`: a set is missing so long after its time.
+    `shrunk_to`, `grown_to`: a component is smaller, or larger, than such a multiple of what it usually is.
+    `expiry_days`: a key or certificate ends so soon.
+    """
 
     minimum_backup_bytes: int = Field(default=1 << 30, ge=0)
+    maximum_age_hours: float = Field(default=24, gt=0)
+    late_hours: float = Field(default=6, gt=0)
+    shrunk_to: float = Field(default=0.5, ge=0, lt=1)
+    grown_to: float = Field(default=2, gt=1)
+    expiry_days: int = Field(default=30, ge=1)
 
 
 class AirflowSettings(Model):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spoqplus_backup.core.progress import human_bytes
-from spoqplus_backup.core.retention.deleting import RetentionReport
+from spoqplus_backup.core.retention.report import RetentionReport
 from spoqplus_backup.messages import duration, text
 from spoqplus_backup.notifications.blocks import Block, bullets, escape
 from spoqplus_backup.notifications.frame import Story, framed
@@ -23,7 +23,7 @@ def retention_message(
     Args:
         report: how the run ended.
         plans: what each repository's plan task left in XCom, by repository.
-        reports: `core.retention.deleting.RetentionReport` as JSON, by repository.
+        reports: `core.retention.report.RetentionReport` as JSON, by repository.
     """
     language = report.language
     freed = human_bytes(sum(item["bytes"] for item in reports.values()))
