@@ -472,9 +472,17 @@ class SigningSettings(Model):
 
 
 class SlackSettings(Model):
-    """Where messages go; null is nowhere."""
+    """Where messages go; `connection` null is nowhere.
+
+    With a bot's connection (Slack API) they go to `channel` and use threads; a webhook has a channel of its own.
+    `repeat_hours`: a failure that goes on is shown in the channel again after so long. `runbook` is the address of the
+    page that messages link to, in the site's language.
+    """
 
     connection: Text | None = "spoqplus_slack"
+    channel: Annotated[str, Field(pattern=r"^(#[^\s#]+|[CG][A-Z0-9]+)$")] | None = None
+    repeat_hours: float = Field(default=6, gt=0)
+    runbook: str | None = Field(default=None, pattern=r"^https?://[^\s#]+$")
 
 
 class RebuildSettings(Model):
