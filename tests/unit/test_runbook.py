@@ -71,3 +71,11 @@ def test_commands_of_aws_have_only_what_aws_knows(language: Language) -> None:
 def test_both_languages_have_the_same_commands() -> None:
     in_english, in_korean = ([words for words in commands(one) if words[0] == "aws"] for one in ("en", "ko"))
     assert in_english == in_korean
+
+
+@pytest.mark.parametrize("language", FILES)
+def test_what_messages_link_to_is_there(language: Language) -> None:
+    headings = re.findall(r"(?m)^## (.+)$", (DOCS / FILES[language]).read_text())
+    linked = [found.form(language) for key, found in texts().items() if key.startswith("runbook.")]
+    assert linked
+    assert [heading for heading in linked if heading not in headings] == []

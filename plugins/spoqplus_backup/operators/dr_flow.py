@@ -521,6 +521,9 @@ class VerifyFailoverOperator(FailoverStep):
 class NotifyFailoverOperator(NotifyOperator):
     """Reports the run: the verdict of a rehearsal, or which steps of a failover are done and which are not."""
 
+    runbook = "dr_failover"
+    stands_alone = True
+
     def has_succeeded(self, states: Mapping[str, str | None]) -> bool:
         return super().has_succeeded(states) or states.get(REHEARSAL) == "success"
 
@@ -537,13 +540,13 @@ class NotifyFailoverOperator(NotifyOperator):
         from spoqplus_backup.notifications.dr_failover import Failover, failover_message
         from spoqplus_backup.operators.notify import task_states
 
-        pull = context["ti"].xcom_pull
+        pull, states = context["ti"].xcom_pull, task_states(context)
         found = pull(task_ids=ASSESS)
         return failover_message(
             report,
             Failover(
                 found=found,
-                states={name: state for name, state in task_states(context).items() if name in STEPS},
+                states={name: states.get(name) for name in STEPS},
                 approvers=tuple(approvers(context)),
                 used_seconds=used_seconds(context) if found else None,
                 warnings=tuple(line for name in STEPS for line in pull(task_ids=name, key=WARNINGS_KEY) or ()),
