@@ -113,8 +113,11 @@ def test_a_restored_server_is_production_while_others_write(
     copy = steps.directory(site.settings, RUN) / steps.FILES / str(uploads)[1:] / "회원 사진.jpg"
     assert copy.read_bytes() == b"\xff\xd8picture"
 
-    steps.end(site.settings, site.connections, RUN)
-    steps.end(site.settings, site.connections, RUN)
+    for _ in range(2):
+        steps.end(site.settings, site.connections, RUN)
+        assert leftovers(site) == [steps.directory(site.settings, RUN)], "what was found is kept for the report"
+        assert not copy.exists()
+    steps.remove(site.settings, RUN)
     assert leftovers(site) == []
 
 

@@ -173,7 +173,9 @@ def test_a_row_that_the_backup_lost(club: Club) -> None:
 def test_a_binary_log_that_is_missing(club: Club) -> None:
     sidecar = club.stored("binlog/*/*/*.json")[0]
     log = sidecar.name.removesuffix(".json")
-    club.run(f"PURGE BINARY LOGS TO '{servers.run(club.production, 'SHOW BINARY LOGS')[1][0]}'")  # else it is archived again
+    club.run(
+        f"PURGE BINARY LOGS TO '{servers.run(club.production, 'SHOW BINARY LOGS')[1][0]}'"
+    )  # else it is archived again
     servers.wait_until(lambda: servers.run(club.production, "SHOW BINARY LOGS")[0][0] != log, 60, "the log's end")
     aside = club.directory / sidecar.name
     shutil.move(sidecar, aside)
