@@ -839,3 +839,10 @@ def check_beside(settings: Settings, connections: Connections) -> list[str]:
     from spoqplus_backup.core.settings_check import problems_beside
 
     return list(problems_beside(settings, connections))
+
+
+def check_dr(settings: Settings, connections: Connections) -> list[str]:
+    """As `check_settings`, of what a failover to the DR region needs."""
+    from spoqplus_backup.core.settings_check import problems_dr
+
+    return list(problems_dr(settings, connections))
