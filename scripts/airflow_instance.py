@@ -56,8 +56,8 @@ class AirflowInstance:
             configuration is (`SPOQPLUS_BACKUP_CONFIG`).
         dags: the folder of DAG files.
         users: name and role of those who may log in; each gets a password.
-        preloaded: modules that the scheduler imports, so that the tasks, which it forks, need not each do it: half a
-            second less for each of them. Nothing that a deployment has, so it is not for measuring.
+        preloaded: modules that scheduler and DAG processor import, so that the tasks and files, for which they fork,
+            need not each do it: half a second less for each. No deployment has that, so it is not for measuring.
     """
 
     def __init__(
@@ -147,7 +147,8 @@ class AirflowInstance:
             raise
 
     def _preload(self) -> None:
-        lines = ["import sys", 'if sys.argv[-1] == "scheduler":', *(f"    import {name}" for name in self._preloaded)]
+        condition = 'if sys.argv[-1] in ("scheduler", "dag-processor"):'
+        lines = ["import sys", condition, *(f"    import {name}" for name in self._preloaded)]
         settings = self.home / "config" / "airflow_local_settings.py"
         settings.parent.mkdir(exist_ok=True)
         settings.write_text("\n".join([*lines, ""]))
