@@ -379,8 +379,9 @@ def test_accounts_that_were_restored_as_of_a_later_moment_do_not_stop_it(
 
 
 def test_a_replay_that_hangs_is_ended_and_goes_on_when_it_is_called_again(
-    db_server: SandboxServer, tmp_path: Path
+    db_server: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(process, "TERMINATE_SECONDS", 1.0)  # what is stopped does not mind being asked to end
     count_up(db_server, 800)
     logs = take_logs(db_server, tmp_path / "logs")
     with servers.start(tmp_path / "target", db_server.flavour) as target:
