@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from spoqplus_backup.core import process
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from support import servers
+from support import servers, terraform
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -24,6 +25,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
             return "tests/e2e" if file.startswith("tests/e2e/") else file
 
     return OneAirflow(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say plainly what the tests of Terraform ran with."""
+    ran = [
+        item
+        for items in terminalreporter.stats.values()
+        for item in items
+        if "terraform" in getattr(item, "nodeid", "")
+    ]
+    if ran:
+        terminalreporter.write_line(f"Terraform: {terraform.used()}.")
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +62,14 @@ def mariadb_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox
 def mysql_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
     """A second MySQL, to restore to."""
     yield from servers.running("mysql", tmp_path_factory.mktemp("mysql-target"))
+
+
+@pytest.fixture(autouse=True)
+def own_programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Cancelling ends the programs that a test started itself, never the servers that many tests share."""
+    monkeypatch.setattr(process, "_running", set())
+    yield
+    process.reset_cancellation()
 
 
 @pytest.fixture(params=["mariadb", "mysql"])

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from spoqplus_backup.core.errors import BackupError, IntegrityError
-from spoqplus_backup.core.manifest import MANIFEST, Manifest, Model
+from spoqplus_backup.core.manifest import MANIFEST, Component, Manifest, Model
 from spoqplus_backup.core.repository.catalog import Catalog
 from spoqplus_backup.core.repository.survey import Copy, SetCopies, ref_of
 from spoqplus_backup.core.settings import Settings
@@ -26,9 +26,22 @@ from spoqplus_backup.core.stages import in_parallel
 log = logging.getLogger(__name__)
 
 FOLDER = ".cache"
-VERSION = 1  # of what is remembered
+VERSION = 2  # of what is remembered
 BATCH = 64  # sets whose manifests are read together
 THREADS = 8
+
+
+class ComponentDetails(Model):
+    """What is shown of a component. Sizes in bytes, without shared objects; `seconds` by the stage of its chain."""
+
+    name: str
+    kind: str
+    parts: int
+    stored_bytes: int
+    raw_bytes: int
+    seconds: dict[str, float] = {}
+    level: int | None = None
+    base: str | None = None
 
 
 class SetDetails(Model):
@@ -44,6 +57,12 @@ class SetDetails(Model):
     logs: int = 0
     transactions: int = 0
     depends_on: tuple[str, ...] = ()
+    components: tuple[ComponentDetails, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """How long the backup took."""
+        return (self.finished_at - self.started_at).total_seconds()
 
 
 class Described(Model):
@@ -68,6 +87,20 @@ def details_of(manifest: Manifest, sha256: str) -> SetDetails:
         logs=len(logs),
         transactions=sum(ref.transactions for ref in logs),
         depends_on=manifest.depends_on,
+        components=tuple(map(_component, manifest.components)),
+    )
+
+
+def _component(component: Component) -> ComponentDetails:
+    return ComponentDetails(
+        name=component.name,
+        kind=component.kind,
+        parts=len(component.parts),
+        stored_bytes=component.stored_bytes,
+        raw_bytes=component.raw_bytes,
+        seconds=component.seconds,
+        level=component.level,
+        base=component.base,
     )
 
 
