@@ -1,4 +1,6 @@
-"""Fetches the browser libraries that lie in the repository, as `vendor.json` beside them says: nobody needs Node to run.
+"""Fetches the browser libraries that lie in the repository, as `vendor.json` beside them says.
+
+Nobody needs Node to run the page.
 
 scripts/vendor.py            fetches what is recorded, and fails when a package is not the recorded one
 scripts/vendor.py --newest   takes the newest version of each and records it
