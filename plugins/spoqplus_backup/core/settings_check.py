@@ -127,7 +127,7 @@ def _connection_checks(settings: Settings, connections: Connections, *, replicas
         password = settings.encryption.password_connection
         yield "encryption.password_connection", partial(connections.secret, password)
     if settings.slack.connection is not None:
-        yield "slack.connection", partial(connections.webhook, settings.slack.connection)
+        yield "slack.connection", partial(_check_slack, connections, settings.slack.connection, settings.slack.channel)
 
 
 def _restore_checks(settings: Settings, connections: Connections) -> Iterator[Check]:
@@ -148,6 +148,19 @@ def _file_checks(settings: Settings, components: Sequence[str] | None) -> Iterat
         yield "environment", partial(collect, settings)
         if (scheme := gpg_scheme(settings.environment)) is not None:
             yield "environment.gpg_public_key_file", scheme.check_recipient
+
+
+def _check_slack(connections: Connections, connection: str, channel: str | None) -> None:
+    if connections.is_slack_bot(connection):
+        if channel is None:
+            raise SettingsError(f"The connection {connection} is a bot's: name the channel in `slack.channel`.")
+        return
+    connections.webhook(connection)
+    if channel is not None:
+        raise SettingsError(
+            f"The connection {connection} is a webhook, which has a channel of its own: set `slack.channel` to null, "
+            "or make it a connection of the type Slack API with a bot's token."
+        )
 
 
 def _check_paths(settings: Settings, selection: FilesSelection) -> None:
