@@ -17,7 +17,6 @@ from zoneinfo import ZoneInfo
 
 from croniter import CroniterError, croniter  # type: ignore[import-untyped] # it ships no types
 from pydantic import (
-    AfterValidator,
     Field,
     PrivateAttr,
     ValidationError,
@@ -30,6 +29,8 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.manifest import Model, SafeName
 from spoqplus_backup.core.recipients import PRIVATE_PREFIX, is_recipient
+from spoqplus_backup.core.setting_types import FilePath, GroupName, Text
+from spoqplus_backup.core.settings_dr import DrSettings
 from spoqplus_backup.core.yaml_file import complaint, read_yaml
 
 VARIABLE = "SPOQPLUS_BACKUP_CONFIG"
@@ -49,14 +50,6 @@ _FROZEN = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _S3_ROOT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-]+)?")
 
 
-def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder", Path())
-    return Path(folder, path.expanduser())
-
-
-FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
-GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # a task group's id, and a folder's name
-Text = Annotated[str, Field(min_length=1)]
 Value = TypeVar("Value")
 
 
@@ -89,6 +82,7 @@ class Schedules(Model):
     binlog_archive: str | None = "*/15 * * * *"
     retention: str | None = AFTER_BACKUP
     recovery_test: str | None = "0 6 2 * *"
+    dr_failover: str | None = "0 7 5 1,4,7,10 *"
 
     @field_validator("*")
     @classmethod
@@ -478,9 +472,17 @@ class SigningSettings(Model):
 
 
 class SlackSettings(Model):
-    """Where messages go; null is nowhere."""
+    """Where messages go; `connection` null is nowhere.
+
+    With a bot's connection (Slack API) they go to `channel` and use threads; a webhook has a channel of its own.
+    `repeat_hours`: a failure that goes on is shown in the channel again after so long. `runbook` is the address of the
+    page that messages link to, in the site's language.
+    """
 
     connection: Text | None = "spoqplus_slack"
+    channel: Annotated[str, Field(pattern=r"^(#[^\s#]+|[CG][A-Z0-9]+)$")] | None = None
+    repeat_hours: float = Field(default=6, gt=0)
+    runbook: str | None = Field(default=None, pattern=r"^https?://[^\s#]+$")
 
 
 class RebuildSettings(Model):
@@ -516,6 +518,8 @@ class Ownership(Model):
 class RestoreSettings(Model):
     """How a backup is brought back. `connections` 0 is one more than cores, four at most.
 
+    `queue` is that of a worker that has the private keys; None is the backup host's.
+
     `rebuild` says for `production` and `test` how their servers are rebuilt; one that is missing can't be.
     `server_directory` is the folder of the server's programs (None: PATH), for single tables at a point in time.
 
@@ -524,6 +528,7 @@ class RestoreSettings(Model):
     links that would lead out of another root than `/`. `keep_replaced` leaves what was replaced beside it.
     """
 
+    queue: Text | None = None
     test_connection: Text = "spoqplus_test_mysql"
     connections: int = Field(default=0, ge=0, le=64)
     approval_hours: float = Field(default=1, gt=0)
@@ -688,6 +693,7 @@ class Settings(Model):
     restore: RestoreSettings = RestoreSettings()
     retention: RetentionSettings = RetentionSettings()
     recovery_test: RecoveryTestSettings = RecoveryTestSettings()
+    dr: DrSettings | None = None
     objectives: Objectives = Objectives()
     alerts: Alerts = Alerts()
     metrics: MetricsSettings = MetricsSettings()
@@ -857,3 +863,10 @@ def check_beside(settings: Settings, connections: Connections) -> list[str]:
     from spoqplus_backup.core.settings_check import problems_beside
 
     return list(problems_beside(settings, connections))
+
+
+def check_dr(settings: Settings, connections: Connections) -> list[str]:
+    """As `check_settings`, of what a failover to the DR region needs."""
+    from spoqplus_backup.core.settings_check import problems_dr
+
+    return list(problems_dr(settings, connections))
