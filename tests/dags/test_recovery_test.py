@@ -27,7 +27,7 @@ def test_it_reads_production_before_it_archives_and_restores_behind(dag: DAG) ->
         "load": {"fetch"},
         "restore_files": {"apply_binlogs"},
         "checks": {"restore_files"},
-        "report": {"stop_sandbox"},
+        "report": {"other_sets", "stop_sandbox"},
         "notify": {"report"},
     }
     assert {name: dag.get_task(name).upstream_task_ids for name in ways} == ways
