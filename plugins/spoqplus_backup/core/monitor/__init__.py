@@ -1,0 +1,1 @@
+"""What is known of a site's backups, for whoever watches them."""
