@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from spoqplus_backup.core import process
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from support import servers
 
@@ -48,6 +49,14 @@ def mariadb_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox
 def mysql_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
     """A second MySQL, to restore to."""
     yield from servers.running("mysql", tmp_path_factory.mktemp("mysql-target"))
+
+
+@pytest.fixture(autouse=True)
+def own_programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Cancelling ends the programs that a test started itself, never the servers that many tests share."""
+    monkeypatch.setattr(process, "_running", set())
+    yield
+    process.reset_cancellation()
 
 
 @pytest.fixture(params=["mariadb", "mysql"])

@@ -130,11 +130,10 @@ def _details(settings: Settings, item: Described) -> list[str]:
     if item.details is None:
         return [NOTHING, NOTHING, ""]
     details = item.details
-    took = (details.finished_at - details.started_at).total_seconds()
     contents = ", ".join(details.contents)
     if details.logs:
         contents = text(
             settings.language, "slack.logs.amount", logs=details.logs, transactions=f"{details.transactions:,}"
         )
     sizes = f"{human_bytes(details.stored_bytes)} / {human_bytes(details.raw_bytes)}"
-    return [sizes, duration(settings.language, took), f"{contents}  {details.server}"]
+    return [sizes, duration(settings.language, details.seconds), f"{contents}  {details.server}"]

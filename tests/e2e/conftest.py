@@ -94,7 +94,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
 def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A server that runs as a service of this machine, to be rebuilt."""
     folder, vendor = tmp_path_factory.mktemp("lost"), servers.programs("mariadb")
-    with SandboxServer.start(folder / "first", vendor, options=servers.OPTIONS, memory_mib=64) as first:
+    with servers.start(folder / "first", "mariadb") as first:
         with_login(first)
     service = make_service(folder / "lost-service", vendor, folder / "first" / "data")
     subprocess.run(service.start, check=True)

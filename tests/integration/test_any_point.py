@@ -15,7 +15,7 @@ from spoqplus_backup.core.mysql.binlog_transactions import Transaction, Transact
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from support.archive import log_names, reset, rotate
 from support.backups import Site, make_site
-from support.servers import OPTIONS, empty, next_second, programs, rows
+from support.servers import empty, next_second, rows, start
 
 pytestmark = pytest.mark.integration
 
@@ -59,9 +59,7 @@ class World:
             rows(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
     def start(self) -> None:
-        self.server = SandboxServer.start(
-            self.directory / "server", programs(self.flavour), options=OPTIONS, memory_mib=128
-        )
+        self.server = start(self.directory / "server", self.flavour, memory_mib=128)
         self.connect()
 
     def place(self) -> Place:
@@ -182,7 +180,7 @@ def content(server: SandboxServer) -> Content:
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, ...]]:
     target = request.getfixturevalue(f"{request.param}_target")
     directory = tmp_path_factory.mktemp(f"any-point-{request.param}")
-    server = SandboxServer.start(directory / "server", programs(request.param), options=OPTIONS, memory_mib=128)
+    server = start(directory / "server", request.param, memory_mib=128)
     holder = [server]
     yield request.param, directory, target, holder
     holder[0].stop()

@@ -2,9 +2,8 @@
 
 import contextlib
 import random
-import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,7 @@ class Target:
         self.started: SandboxServer | None = None
 
     def start(self, options: Mapping[str, str]) -> SandboxServer:
-        self.started = SandboxServer.start(
-            self.folder, self.programs, options={**servers.OPTIONS, **options}, memory_mib=64
-        )
+        self.started = servers.start(self.folder, self.flavour, **options)
         return self.started
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
@@ -56,23 +53,9 @@ class Target:
 
 
 @pytest.fixture
-def target(db_server: SandboxServer, empty_data: Mapping[str, Path], tmp_path: Path) -> Target:
-    shutil.copytree(empty_data[db_server.flavour], tmp_path / "target" / "data")
+def target(db_server: SandboxServer, tmp_path: Path) -> Target:
+    servers.copy_template(db_server.flavour, tmp_path / "target" / "data")
     return Target(tmp_path / "target", db_server.flavour)
-
-
-@pytest.fixture(scope="session")
-def empty_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Path]]:
-    """A data directory of each vendor, of a server that nobody wrote to."""
-    folder = tmp_path_factory.mktemp("empty")
-    made = {}
-    for flavour in ("mariadb", "mysql"):
-        target = Target(folder / flavour, flavour)
-        target.start({}).stop()
-        (target.datadir / "auto.cnf").unlink(missing_ok=True)  # each copy is a server of its own
-        made[flavour] = target.datadir
-    yield made
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("binary_log", [True, False], ids=["logged", "unlogged"])
@@ -242,14 +225,12 @@ def test_rows_that_were_loaded_from_a_file(db_server: SandboxServer, target: Tar
     assert target.run("SELECT COUNT(*) FROM app.t") == [(20_000,)]
 
 
-def test_transactions_without_a_gtid(
-    mysql_server: SandboxServer, empty_data: Mapping[str, Path], tmp_path: Path
-) -> None:
+def test_transactions_without_a_gtid(tmp_path: Path) -> None:
     """Of a server with gtid_mode=OFF: they get GTIDs of the new server's own."""
-    shutil.copytree(empty_data["mysql"], tmp_path / "target" / "data")
+    servers.copy_template("mysql", tmp_path / "target" / "data")
     target = Target(tmp_path / "target", "mysql")
-    options = {"gtid-mode": "OFF", "enforce-gtid-consistency": "OFF", **servers.OPTIONS}
-    with SandboxServer.start(tmp_path / "off", servers.programs("mysql"), options=options, memory_mib=64) as source:
+    options = {"gtid-mode": "OFF", "enforce-gtid-consistency": "OFF"}
+    with servers.start(tmp_path / "off", "mysql", **options) as source:
         count_up(source, 50)
         logs = take_logs(source, tmp_path / "logs")
         assert {one.gtid for path in logs for one in transactions(path)} == {None}

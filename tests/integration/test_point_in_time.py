@@ -17,7 +17,7 @@ from spoqplus_backup.core.recovery.plan import restore_directory
 from spoqplus_backup.core.run import BackupRun
 from support.archive import log_names, rotate
 from support.backups import Site, make_site
-from support.servers import OPTIONS, programs, rows, run
+from support.servers import rows, run, start
 
 pytestmark = pytest.mark.integration
 
@@ -96,7 +96,7 @@ def test_everything_but_the_bad_statement(site: Site, db_server: SandboxServer, 
 def test_to_the_end_with_a_log_of_a_server_that_was_killed(tmp_path: Path, restore_target: SandboxServer) -> None:
     directory = tmp_path / "server"
     flavour = restore_target.flavour
-    server = SandboxServer.start(directory, programs(flavour), options=OPTIONS, memory_mib=128)
+    server = start(directory, flavour, memory_mib=128)
     try:
         run(server, "CREATE DATABASE spoqplus", "CREATE TABLE spoqplus.t (id INT PRIMARY KEY)")
         site = make_site(tmp_path / "site", server, restore_target)
@@ -105,7 +105,7 @@ def test_to_the_end_with_a_log_of_a_server_that_was_killed(tmp_path: Path, resto
         server.kill()
         with (server.datadir / "binlog.000001").open("ab") as file:
             file.write(b"\0" * 3)  # it died while it wrote
-        server = SandboxServer.start(directory, programs(flavour), options=OPTIONS, memory_mib=128)
+        server = start(directory, flavour, memory_mib=128)
         run(server, "INSERT INTO spoqplus.t VALUES (2)")
         site.archive()
         last = transactions(server, 1)[-1]

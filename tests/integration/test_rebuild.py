@@ -8,7 +8,6 @@ import pytest
 from spoqplus_backup.core.connections import DatabaseLogin, database_login
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.mysql import server
-from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.process import ProcessError
 from spoqplus_backup.core.recovery import rebuild as rebuilding
 from spoqplus_backup.core.recovery.rebuild import Rebuild
@@ -24,7 +23,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A running service whose server holds one table."""
     folder = tmp_path_factory.mktemp(f"rebuild-{request.param}")
     vendor = servers.programs(request.param)
-    with SandboxServer.start(folder / "first", vendor, tcp=False, options=servers.OPTIONS, memory_mib=64) as first:
+    with servers.start(folder / "first", request.param, tcp=False) as first:
         connection = first.connect()
         servers.rows(connection, "CREATE DATABASE club")
         servers.rows(connection, "CREATE TABLE club.members (id INT PRIMARY KEY) SELECT 1 AS id")

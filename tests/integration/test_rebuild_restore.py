@@ -95,7 +95,7 @@ class Lost:
 def lost(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lost]:
     """A full backup, archived logs behind it, and transactions that were not archived any more."""
     vendor = servers.programs(request.param)
-    with SandboxServer.start(tmp_path / "first", vendor, tcp=False, options=servers.OPTIONS, memory_mib=64) as first:
+    with servers.start(tmp_path / "first", request.param, tcp=False) as first:
         connection = first.connect()
         for statement in (
             "CREATE USER admin@localhost IDENTIFIED BY 'secret'",

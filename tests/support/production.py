@@ -7,7 +7,7 @@ from typing import Any
 
 from spoqplus_backup.core.manifest import Flavour
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from support.servers import OPTIONS, programs, run, wait_until
+from support.servers import run, start, wait_until
 
 
 class ProductionServer:
@@ -19,9 +19,7 @@ class ProductionServer:
         self.server = self._start()
 
     def _start(self, **options: str) -> SandboxServer:
-        return SandboxServer.start(
-            self.directory, programs(self.flavour), options=OPTIONS | options, memory_mib=64, tcp=False
-        )
+        return start(self.directory, self.flavour, tcp=False, **options)
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements as root; the rows of the last."""

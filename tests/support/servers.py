@@ -1,8 +1,11 @@
 """Private database servers for tests, and how one of them becomes empty again."""
 
 import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 MYSQL_DIRECTORY = Path(os.environ.get("SPOQPLUS_TEST_MYSQL_DIR", PROJECT / "build" / "mysql-9.7"))
 # Throw-away servers: nothing has to survive a power cut, and syncing is what their many small tables would wait for.
 OPTIONS = {"innodb-flush-log-at-trx-commit": "2", "sync-binlog": "0", "innodb-flush-method": "nosync"}
+TEMPLATES = PROJECT / "build" / "servers"  # data directories of servers that nobody wrote to
 SYSTEM_DATABASES = ("mysql", "information_schema", "performance_schema", "sys")
 
 
@@ -73,12 +77,40 @@ def writing(server: SandboxServer, statement: str) -> Iterator[None]:
         thread.join()
 
 
+def start(directory: Path, flavour: Flavour, *, memory_mib: int = 64, tcp: bool = True, **more: str) -> SandboxServer:
+    """Start a throw-away server, on what an earlier start left in `directory` or else on a copy of the template."""
+    if not (directory / "data").exists():
+        copy_template(flavour, directory / "data")
+    return SandboxServer.start(directory, programs(flavour), options=OPTIONS | more, memory_mib=memory_mib, tcp=tcp)
+
+
+def copy_template(flavour: Flavour, target: Path) -> None:
+    """Make a data directory as an initialised server has it, in a tenth of the time that to initialise one takes."""
+    vendor = programs(flavour)
+    daemon = vendor.find("mariadbd" if flavour == "mariadb" else "mysqld")
+    version = subprocess.run([daemon, "--no-defaults", "--version"], check=True, capture_output=True).stdout
+    template = TEMPLATES / f"{flavour}-{hashlib.sha256(version).hexdigest()[:16]}"
+    TEMPLATES.mkdir(parents=True, exist_ok=True)
+    with (TEMPLATES / f"{flavour}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two sessions at a time one makes it
+        if not template.exists():
+            shutil.rmtree(aside := template.with_suffix(".part"), ignore_errors=True)
+            SandboxServer.start(aside, vendor, options=OPTIONS, memory_mib=64, tcp=False).stop()
+            for own in (*aside.glob("data/binlog.*"), aside / "data" / "auto.cnf"):  # each copy is a server of its own
+                own.unlink(missing_ok=True)
+            (aside / "data").rename(template)
+            shutil.rmtree(aside)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", "--sparse=always", template, target], check=True)
+
+
 def running(flavour: Flavour, directory: Path) -> Iterator[SandboxServer]:
     """A server for as long as the generator lives; its files go with it."""
+    server = start(directory, flavour, memory_mib=128)
     try:
-        with SandboxServer.start(directory, programs(flavour), options=OPTIONS, memory_mib=128) as server:
-            yield server
+        yield server
     finally:
+        server.kill()
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from spoqplus_backup.messages import CATALOGUE, Language
+from spoqplus_backup.message_files import Language, texts
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILES: dict[Language, str] = {"en": "runbook.md", "ko": "runbook.ko.md"}
-TASKS = [key.removeprefix("help.") for key in CATALOGUE["en"] if key.startswith("help.")]
+TASKS = [key.removeprefix("help.") for key in texts() if key.startswith("help.")]
 
 
 @pytest.mark.parametrize("language", FILES)
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_has_its_line(language: Language, task: str) -> None:
-    line = f"| `{task}` | {CATALOGUE[language][f'help.{task}']} |"
+    line = f"| `{task}` | {texts()[f'help.{task}'].form(language)} |"
     assert line in (DOCS / FILES[language]).read_text().splitlines(), f"put into docs/{FILES[language]}: {line}"

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from spoqplus_backup import __version__
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.proof.model import Proof
-from spoqplus_backup.messages import CATALOGUE, Language, check_title, duration, local_time, notice_text, text
+from spoqplus_backup.messages import Language, check_title, duration, label, local_time, notice_text, text
 from spoqplus_backup.report_html.charts import Bars, Point, Track, bars, track
 
 MOST_TESTS = 60  # in the charts, this one included
@@ -247,7 +247,7 @@ class View:
         return track([row.seconds for row in self.stages], self.proof.rto_limit_seconds)
 
     def _stage(self, name: str) -> str:
-        return CATALOGUE[self.language].get(f"stage.{name}", name)
+        return label(self.language, f"stage.{name}", name)
 
     @staticmethod
     def _share(seconds: float, total: float) -> str:

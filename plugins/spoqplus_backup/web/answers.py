@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from croniter import croniter  # type: ignore[import-untyped] # it ships no types
 
 from spoqplus_backup.core.monitor.catalogue import Catalogue, Line, Reach, Row, joined, thinned
-from spoqplus_backup.core.repository.set_details import SetContents
+from spoqplus_backup.core.repository.set_details import SetContents, SetDetails
 from spoqplus_backup.core.settings import AFTER_BACKUP, Settings
 
 POINTS = 2000  # of a chart
@@ -48,16 +48,17 @@ def item(catalogue: Catalogue, row: Row) -> Answer:
     }
 
 
-def contents(found: SetContents | None) -> Answer:
+def whole(found: tuple[SetDetails, SetContents] | None) -> Answer:
     """What a set's own page shows besides."""
     if found is None:
         return {"server": None, "tools": {}, "components": [], "encryption": None, "warnings": []}
+    details, contents = found
     return {
-        "server": found.server.model_dump(include={"flavour", "version", "coordinates"}),
-        "tools": found.tools,
-        "components": [component.model_dump(mode="json") for component in found.components],
-        "encryption": found.encryption.model_dump(mode="json"),
-        "warnings": list(found.warnings),
+        "server": contents.server.model_dump(include={"flavour", "version", "coordinates"}),
+        "tools": contents.tools,
+        "components": [component.model_dump(mode="json") for component in details.components],
+        "encryption": contents.encryption.model_dump(mode="json"),
+        "warnings": list(contents.warnings),
     }
 
 

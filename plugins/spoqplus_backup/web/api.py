@@ -118,11 +118,11 @@ def api_router(sites: Sites, indexes: Indexes) -> APIRouter:  # noqa: C901 (a li
         index = indexes.of(site_for(user, site, sites))
         catalogue, base = index.catalogue(), base_of(request)
         row = row_for(catalogue, cadence, set_id)
-        contents = index.contents(row)
-        restore = _restore(catalogue, row, contents, base) if may_restore(user, site) else None
+        found = index.whole(row)
+        restore = _restore(catalogue, row, found[1] if found else None, base) if may_restore(user, site) else None
         return (
             answers.item(catalogue, row)
-            | answers.contents(contents)
+            | answers.whole(found)
             | {
                 "run": _made_by(row, base),
                 "depends_on": list(row.line.depends_on) if row.line else [],

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 
@@ -23,6 +23,8 @@ def add_page(app: FastAPI, folder: Path = STATIC) -> None:
 
     @app.get("/")
     def page() -> Response:
+        if not (folder / "index.html").is_file():
+            raise HTTPException(404, "The page is not installed: its files are missing beside the plugin.")
         return FileResponse(folder / "index.html", headers={"Cache-Control": ASK_AGAIN})
 
     app.mount("/static", _Files(directory=folder, check_dir=False))

@@ -22,7 +22,7 @@ from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog, SetRef
 from spoqplus_backup.core.repository.details_cache import DetailsCache
 from spoqplus_backup.core.repository.opener import open_all
-from spoqplus_backup.core.repository.set_details import SetContents, contents_of
+from spoqplus_backup.core.repository.set_details import SetContents, SetDetails, contents_of, details_of
 from spoqplus_backup.core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -84,22 +84,23 @@ class SiteIndex:
         as_of = self._current.as_of if self._current else None
         return as_of is None or now - as_of > STALE
 
-    def contents(self, row: Row) -> SetContents | None:
-        """What a set's manifest says besides its line: from the cache, else from a repository.
+    def whole(self, row: Row) -> tuple[SetDetails, SetContents] | None:
+        """All that a set's manifest says and people are shown: from the cache, else from a repository.
 
         None when its manifest can't be believed, or no repository that has it can be reached.
         """
         if row.line is None:
             return None
         with self._cache() as cache:
-            if found := cache.contents(row.line.sha256):
+            if found := cache.whole(row.line.sha256):
                 return found
         for repository in self._repositories():
             if repository.name in row.repositories:
                 with contextlib.suppress(BackupError):
                     catalog = Catalog(repository, self.settings.signing.public_key_files, self.settings.site)
                     proved = catalog.prove(SetRef(row.cadence, row.id))
-                    return contents_of(proved.manifest) if proved.sha256 == row.line.sha256 else None
+                    if proved.sha256 == row.line.sha256:
+                        return details_of(proved.manifest, proved.sha256), contents_of(proved.manifest)
         return None
 
     def change_holds(self, change: Callable[[Sequence[Repository]], Result]) -> Result:

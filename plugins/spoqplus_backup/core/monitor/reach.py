@@ -50,11 +50,11 @@ class Reaching:
 
     def _with_logs(self, fulls: Sequence[Row]) -> Sequence[Row]:
         """Those that are not older than all logs; the newest in any case: it can be restored without."""
-        began = self._first_log()
+        began, newest = self._first_log(), fulls[-FULLS:]
         if began is None:
-            return fulls[-1:]
-        later = [row for row in fulls[-FULLS:] if row.line is not None and row.line.finished_at > began - MARGIN]
-        return later or fulls[-1:]
+            return newest
+        later = [row for row in newest if row.line is not None and row.line.finished_at > began - MARGIN]
+        return later or newest[-1:]
 
     def _first_log(self) -> datetime | None:
         found = []

@@ -23,7 +23,7 @@ from spoqplus_backup.core.settings import Settings
 log = logging.getLogger(__name__)
 
 FOLDER = ".cache"
-VERSION = 2  # of what is remembered; a file of another version is made anew
+VERSION = 3  # of what is remembered; a file of another version is made anew
 TABLES = """
 CREATE TABLE sets (sha256 TEXT PRIMARY KEY, details TEXT, contents TEXT) WITHOUT ROWID;
 CREATE TABLE copies (url TEXT, name TEXT, bytes INTEGER, tag TEXT, sha256 TEXT, PRIMARY KEY (url, name)) WITHOUT ROWID;
@@ -141,11 +141,11 @@ class DetailsCache:
             if found := _details(content):
                 yield found
 
-    def contents(self, sha256: str) -> SetContents | None:
-        """Of a set, by its manifest's checksum."""
-        rows = self._run("SELECT contents FROM sets WHERE sha256 = ?", (sha256,))
+    def whole(self, sha256: str) -> tuple[SetDetails, SetContents] | None:
+        """All that is remembered of a set, by its manifest's checksum."""
+        rows = self._run("SELECT details, contents FROM sets WHERE sha256 = ?", (sha256,))
         with contextlib.suppress(ValueError):
-            return SetContents.model_validate_json(rows[0][0]) if rows else None
+            return _both(*rows[0]) if rows else None
         return None
 
     def fact(self, name: str) -> str | None:
@@ -194,3 +194,7 @@ def _details(content: str) -> SetDetails | None:
     with contextlib.suppress(ValueError):
         return SetDetails.model_validate_json(content)
     return None
+
+
+def _both(details: str, contents: str) -> tuple[SetDetails, SetContents]:
+    return SetDetails.model_validate_json(details), SetContents.model_validate_json(contents)

@@ -16,11 +16,30 @@ from spoqplus_backup.core.manifest import (
 )
 
 
+class ComponentDetails(Model):
+    """What is shown of a component. Sizes in bytes, without shared objects; `seconds` by the stage of its chain.
+
+    `encryption` is there where it is another than the set's.
+    """
+
+    name: str
+    kind: ComponentKind
+    content: ComponentContent
+    parts: int
+    stored_bytes: int
+    raw_bytes: int
+    seconds: dict[str, float] = {}
+    level: int | None = None
+    base: str | None = None
+    rows: int | None = None
+    files: int | None = None
+    encryption: Encryption | None = None
+
+
 class SetDetails(Model):
     """What a list shows of a manifest. Sizes in bytes; `contents` are components, or the logs of an incremental set.
 
-    `stages` are seconds by stage, summed over the components; `rpo_seconds` is what would have been lost when the set
-    was made.
+    `rpo_seconds` is what would have been lost at `measured_at`, when the set was made.
     """
 
     sha256: str
@@ -31,28 +50,25 @@ class SetDetails(Model):
     raw_bytes: int
     server: str
     contents: tuple[str, ...]
-    stages: dict[str, float] = {}
     logs: int = 0
     transactions: int = 0
     depends_on: tuple[str, ...] = ()
+    components: tuple[ComponentDetails, ...] = ()
     measured_at: datetime | None = None
     rpo_seconds: float | None = None
 
+    @property
+    def seconds(self) -> float:
+        """How long the backup took."""
+        return (self.finished_at - self.started_at).total_seconds()
 
-class ComponentSummary(Model):
-    """A component in numbers. Sizes in bytes, those of shared objects not included."""
-
-    name: str
-    kind: ComponentKind
-    content: ComponentContent
-    parts: int
-    stored_bytes: int
-    raw_bytes: int
-    rows: int | None = None
-    files: int | None = None
-    stages: dict[str, float] = {}
-    encryption: Encryption | None = None
-    """Where it is another than the set's."""
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage, all components together."""
+        found: Counter[str] = Counter()
+        for component in self.components:
+            found.update(component.seconds)
+        return {stage: round(seconds, 3) for stage, seconds in found.items()}
 
 
 class SetContents(Model):
@@ -60,7 +76,6 @@ class SetContents(Model):
 
     server: Server
     tools: dict[str, str]
-    components: tuple[ComponentSummary, ...]
     encryption: Encryption
     binlog_range: BinlogRange | None = None
     warnings: tuple[str, ...] = ()
@@ -69,9 +84,6 @@ class SetContents(Model):
 def details_of(manifest: Manifest, sha256: str) -> SetDetails:
     """What a list shows."""
     logs, point = manifest.binlogs, manifest.recovery_point
-    stages: Counter[str] = Counter()
-    for component in manifest.components:
-        stages.update(component.seconds)
     return SetDetails(
         sha256=sha256,
         run_id=manifest.run_id,
@@ -81,10 +93,10 @@ def details_of(manifest: Manifest, sha256: str) -> SetDetails:
         raw_bytes=manifest.raw_bytes + sum(ref.raw_bytes for ref in logs),
         server=f"{manifest.server.flavour} {manifest.server.version}",
         contents=tuple(component.name for component in manifest.components),
-        stages={stage: round(seconds, 3) for stage, seconds in stages.items()},
         logs=len(logs),
         transactions=sum(ref.transactions for ref in logs),
         depends_on=manifest.depends_on,
+        components=tuple(map(_component, manifest.components)),
         measured_at=point.measured_at if point else None,
         rpo_seconds=point.seconds if point else None,
     )
@@ -95,7 +107,6 @@ def contents_of(manifest: Manifest) -> SetContents:
     return SetContents(
         server=manifest.server.model_copy(update={"coordinates": _coordinates(manifest)}),
         tools=manifest.tools,
-        components=tuple(_summary(component) for component in manifest.components),
         encryption=manifest.encryption,
         binlog_range=manifest.binlog_range,
         warnings=manifest.warnings,
@@ -109,16 +120,18 @@ def _coordinates(manifest: Manifest) -> Coordinates:
     return next(found, manifest.server.coordinates)
 
 
-def _summary(component: Component) -> ComponentSummary:
-    return ComponentSummary(
+def _component(component: Component) -> ComponentDetails:
+    return ComponentDetails(
         name=component.name,
         kind=component.kind,
         content=component.content,
         parts=len(component.parts),
         stored_bytes=component.stored_bytes,
         raw_bytes=component.raw_bytes,
+        seconds=component.seconds,
+        level=component.level,
+        base=component.base,
         rows=component.rows,
         files=component.files,
-        stages=component.seconds,
         encryption=component.encryption,
     )

@@ -532,17 +532,19 @@ class TestS3:
         finish(first)
 
         needed = set(keys(first))
-        assert {key for key, until in locks().items() if until is not None} == needed
-        assert set(locks()) - needed == set(keys(daily)) - needed, "what it does not need is not locked"
+        locked = locks()
+        assert {key for key, until in locked.items() if until is not None} == needed
+        assert set(locked) - needed == set(keys(daily)) - needed, "what it does not need is not locked"
         until = datetime.now(timezone.utc) + timedelta(days=30)
-        assert all(abs(locks()[key] - until) < timedelta(hours=1) for key in needed)
+        assert all(abs(locked[key] - until) < timedelta(hours=1) for key in needed)
         assert "is in the storage class" not in caplog.text
         version = s3.head_object(Bucket=bucket, Key=min(needed))["VersionId"]
         with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
             s3.delete_object(Bucket=bucket, Key=min(needed), VersionId=version)
 
         finish(begin(settings(60), 3, s3_server, "monthly"))
-        assert all(abs(locks()[key] - until) > timedelta(days=29) for key in needed)
+        locked = locks()
+        assert all(abs(locked[key] - until) > timedelta(days=29) for key in needed)
 
     def test_a_server_that_is_busy_for_a_while_is_asked_again(self, site: MakeSite, s3: Faults, prefix: str) -> None:
         settings = site(repositories=[prefix], parallel=2)

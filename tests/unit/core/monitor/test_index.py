@@ -247,9 +247,9 @@ def test_without_a_place_for_the_cache_it_works_from_memory(past: Past, reads: l
     reads.clear()
     assert len(looked(past, index).rows) == 1
     assert reads == []
-    contents = index.contents(index.catalogue().rows[0])
-    assert contents is not None, "read from a repository"
-    assert contents.server.version == "10.11"
+    found = index.whole(index.catalogue().rows[0])
+    assert found is not None, "read from a repository"
+    assert found[1].server.version == "10.11"
 
 
 def test_many_processes_at_once_leave_a_whole_cache(past: Past) -> None:
@@ -348,10 +348,10 @@ def test_incremental_sets_and_the_measured_rpo(past: Past) -> None:
     assert row.line is not None
     assert (row.kind, row.is_full, row.line.logs) == ("incremental", False, 1)
     assert row.line.rpo_seconds == pytest.approx(540, abs=5)
-    contents = index.contents(row)
-    assert contents is not None
-    assert contents.binlog_range == reach
-    assert contents.server.coordinates.file == "b.2"
+    found = index.whole(row)
+    assert found is not None
+    assert found[1].binlog_range == reach
+    assert found[1].server.coordinates.file == "b.2"
 
 
 def test_sets_are_sorted_searched_and_paged(past: Past) -> None:

@@ -149,6 +149,9 @@ def test_details_are_read_once(world: World, monkeypatch: pytest.MonkeyPatch) ->
     (read,) = world.describe(read=True)
     assert read.details is not None
     assert read.details.contents == ("database",)
+    (database,) = read.details.components
+    assert (database.name, database.parts, database.raw_bytes) == ("database", 2, 18000)
+    assert read.details.seconds == 180
     assert read.details.stored_bytes > 0
 
     for repository in world.repositories.values():
