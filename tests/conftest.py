@@ -8,7 +8,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from spoqplus_backup.core import process
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
-from support import servers
+from support import servers, terraform
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -25,6 +25,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
             return "tests/e2e" if file.startswith("tests/e2e/") else file
 
     return OneAirflow(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say plainly what the tests of Terraform ran with."""
+    ran = [
+        item
+        for items in terminalreporter.stats.values()
+        for item in items
+        if "terraform" in getattr(item, "nodeid", "")
+    ]
+    if ran:
+        terminalreporter.write_line(f"Terraform: {terraform.used()}.")
 
 
 @pytest.fixture(scope="session")

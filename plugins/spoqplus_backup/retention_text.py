@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.repository.retention_model import Decision, RepositoryPlan
-from spoqplus_backup.core.retention.deleting import RetentionReport
+from spoqplus_backup.core.retention.report import RetentionReport
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.messages import text
 

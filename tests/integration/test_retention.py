@@ -22,8 +22,9 @@ from spoqplus_backup.core.repository.set_details import contents_of, details_of
 from spoqplus_backup.core.repository.survey import Copy
 from spoqplus_backup.core.retention import deleting
 from spoqplus_backup.core.retention.checking import check_newest
-from spoqplus_backup.core.retention.deleting import RetentionReport, carry_out
+from spoqplus_backup.core.retention.deleting import carry_out
 from spoqplus_backup.core.retention.planning import load_plan, plan_repository, run_directory
+from spoqplus_backup.core.retention.report import RetentionReport
 from spoqplus_backup.core.staging import Staging
 from support import s3
 from support.connections import FixedConnections

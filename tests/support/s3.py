@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from moto.server import ThreadedMotoServer
 
@@ -92,7 +92,7 @@ class Faults:
     statuses: list[int] = field(default_factory=list)  # of the next answers; then the server behind answers
     always: int | None = None  # the status of every answer
     only: str = ""  # the one method that they are answers to
-    within: str = ""  # what the path of a request holds that they are answers to, or that is cut
+    within: str = ""  # what the path or text of a request holds that they are answers to, or that is cut
     code: str = "SlowDown"
     cut_bodies: list[int] = field(default_factory=list)  # the next downloads break off after so many bytes
     flip_uploads: int = 0  # so many uploads of sets arrive with their last byte changed
@@ -101,8 +101,8 @@ class Faults:
     def count(self, method: str) -> int:
         return sum(request.startswith(f"{method} ") for request in self.requests)
 
-    def next_status(self, method: str, path: str) -> int | None:
-        if self.only not in ("", method) or self.within not in path:
+    def next_status(self, method: str, path: str, body: bytes = b"") -> int | None:
+        if self.only not in ("", method) or (self.within not in path and self.within.encode() not in body):
             return None
         return self.always or (self.statuses.pop(0) if self.statuses else None)
 
@@ -122,7 +122,7 @@ class FaultyProxy(BaseHTTPRequestHandler):
         faults = self.faults
         faults.requests.append(f"{self.command} {self.path}")
         body = bytearray(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        if (status := faults.next_status(self.command, self.path)) is not None:
+        if (status := faults.next_status(self.command, self.path, body)) is not None:
             self.refuse(status)
             return
         if body and self.command == "PUT" and faults.flip_uploads and "/leases/" not in self.path:
@@ -131,16 +131,20 @@ class FaultyProxy(BaseHTTPRequestHandler):
         if faults.checks_checksums and not checksum_fits(self.headers.get("x-amz-checksum-sha256"), body):
             self.refuse(400, "BadDigest")
             return
+        if (own := self.own_answer(bytes(body))) is not None:
+            self.answer(200, own)
+            return
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
         connection.request(self.command, self.path, body=bytes(body), headers=headers)
         answer = connection.getresponse()
-        content = answer.read()
+        content = self.changed(bytes(body), answer.read())
         self.send_response_only(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in ("transfer-encoding", "connection", "content-length"):
                 self.send_header(name, value)
-        self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(content)))
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+        self.send_header("Content-Length", length or str(len(content)))
         self.end_headers()
         if self.command == "GET" and faults.cut_bodies and faults.within in self.path:
             content = content[: faults.cut_bodies.pop(0)]
@@ -150,14 +154,26 @@ class FaultyProxy(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on  # noqa: N815 (the base class's names)
 
+    def own_answer(self, asked: bytes) -> bytes | None:
+        """What is answered without the server behind; None: it is asked."""
+        return None
+
+    def changed(self, asked: bytes, content: bytes) -> bytes:
+        """What is answered instead of what the server behind answered."""
+        return content
+
     def refuse(self, status: int, code: str | None = None) -> None:
-        text = f"<Error><Code>{code or self.faults.code}</Code><Message>out of order</Message></Error>".encode()
-        content = b"" if self.command == "HEAD" else text
+        self.answer(status, b"" if self.command == "HEAD" else self.refusal(code or self.faults.code))
+
+    def answer(self, status: int, content: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def refusal(self, code: str) -> bytes:
+        return f"<Error><Code>{code}</Code><Message>out of order</Message></Error>".encode()
 
     def log_message(self, *_: object) -> None:
         """Quiet."""
@@ -166,8 +182,17 @@ class FaultyProxy(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def faulty(upstream: str) -> Iterator[Faults]:
     """A proxy in front of an S3 server."""
-    faults = Faults()
-    handler = type("Handler", (FaultyProxy,), {"faults": faults, "port": int(upstream.rpartition(":")[2])})
+    with proxied(upstream, Faults(), FaultyProxy) as faults:
+        yield faults
+
+
+F = TypeVar("F", bound=Faults)
+
+
+@contextlib.contextmanager
+def proxied(upstream: str, faults: F, kind: type[FaultyProxy]) -> Iterator[F]:
+    """A proxy of some kind in front of a server."""
+    handler = type("Handler", (kind,), {"faults": faults, "port": int(upstream.rpartition(":")[2])})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     faults.endpoint = f"http://127.0.0.1:{server.server_address[1]}"

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from spoqplus_backup.core.repository.retention_model import Decision, Reason, RepositoryPlan
-from spoqplus_backup.core.retention.deleting import RetentionReport
+from spoqplus_backup.core.retention.report import RetentionReport
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.message_files import texts
 from spoqplus_backup.retention_text import plan_markdown, problems, report_markdown, why_kept

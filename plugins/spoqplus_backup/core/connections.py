@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from spoqplus_backup.core.errors import SettingsError
 
-S3_ATTEMPTS = 5
+AWS_ATTEMPTS = 5
+AWS_TIMEOUT_SECONDS = 60
 S3_POOL = 16  # at least the pieces that are sent at once
-S3_TIMEOUT_SECONDS = 60
 _SLACK_HOST = "https://hooks.slack.com/services"
 
 
@@ -49,6 +49,12 @@ class Connections(Protocol):
 
     def s3_client(self, connection_id: str) -> Any:
         """A boto3 S3 client."""
+
+    def aws_client(self, connection_id: str, service: str, region: str | None = None) -> Any:
+        """A boto3 client of another service of AWS."""
+
+    def aws_environment(self, connection_id: str, region: str) -> tuple[dict[str, str], bytes | None]:
+        """What lets another program talk to AWS: variables, and the content of a file of keys."""
 
     def secret(self, connection_id: str) -> str:
         """The password field."""
@@ -92,6 +98,14 @@ class RecordConnections(ABC):
     def s3_client(self, connection_id: str) -> Any:
         """A boto3 S3 client; extra as of Airflow's Amazon connections: `endpoint_url`, `region_name`, `role_arn`."""
         return s3_client(self.record(connection_id))
+
+    def aws_client(self, connection_id: str, service: str, region: str | None = None) -> Any:
+        """A boto3 client of a service (`rds`, `route53`, ...); its region, or else that of the connection's extra."""
+        return aws_client(self.record(connection_id), service, region)
+
+    def aws_environment(self, connection_id: str, region: str) -> tuple[dict[str, str], bytes | None]:
+        """What lets another program talk to AWS: variables, and the content of a file of keys."""
+        return aws_environment(self.record(connection_id), region)
 
     def secret(self, connection_id: str) -> str:
         """The password field."""
@@ -230,32 +244,85 @@ def s3_client(record: ConnectionRecord) -> Any:
     Raises:
         SettingsError: what the connection says can't be used.
     """
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-
     from spoqplus_backup.core.s3_pages import read_pages
 
-    extra = record.extra
-    endpoint = extra.get("service_config", {}).get("s3", {}).get("endpoint_url") or extra.get("endpoint_url")
-    config = Config(
+    client = _client(
+        record,
+        "s3",
         signature_version="s3v4",
         # what is sent carries its SHA-256 in a signed header: to hash it again for the signature would say no more
-        s3={"payload_signing_enabled": False} | ({"addressing_style": "path"} if endpoint else {}),
-        retries={"mode": "standard", "total_max_attempts": S3_ATTEMPTS},
+        s3={"payload_signing_enabled": False} | ({"addressing_style": "path"} if _endpoint(record, "s3") else {}),
         max_pool_connections=S3_POOL,
-        connect_timeout=S3_TIMEOUT_SECONDS,
-        read_timeout=S3_TIMEOUT_SECONDS,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    if config_kwargs := extra.get("config_kwargs"):
-        config = config.merge(Config(**config_kwargs))
-    try:
-        client = _session(record).client("s3", endpoint_url=endpoint, verify=extra.get("verify"), config=config)
-    except (BotoCoreError, ValueError) as error:  # no such profile, no URL
-        raise SettingsError(f"The connection {record.id} can't be used for S3: {error}: correct its extra.") from error
     read_pages(client)
     return client
+
+
+def aws_client(record: ConnectionRecord, service: str, region: str | None = None) -> Any:
+    """A boto3 client of any service, with credentials, endpoint and role as of `s3_client`.
+
+    Raises:
+        SettingsError: what the connection says can't be used, or there is no region.
+    """
+    return _client(record, service, region)
+
+
+def _endpoint(record: ConnectionRecord, service: str) -> str | None:
+    extra = record.extra
+    return extra.get("service_config", {}).get(service, {}).get("endpoint_url") or extra.get("endpoint_url")
+
+
+def _client(record: ConnectionRecord, service: str, region: str | None = None, **options: Any) -> Any:
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    extra = record.extra
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": AWS_ATTEMPTS},
+        connect_timeout=AWS_TIMEOUT_SECONDS,
+        read_timeout=AWS_TIMEOUT_SECONDS,
+        **options,
+    )
+    if config_kwargs := extra.get("config_kwargs"):
+        config = config.merge(Config(**config_kwargs))
+    endpoint = _endpoint(record, service)
+    try:
+        return _session(record).client(
+            service, region_name=region, endpoint_url=endpoint, verify=extra.get("verify"), config=config
+        )
+    except (BotoCoreError, ValueError) as error:  # no such profile, no region, no URL
+        raise SettingsError(
+            f"The connection {record.id} can't be used for {service}: {error}: correct its extra."
+        ) from error
+
+
+def aws_environment(record: ConnectionRecord, region: str) -> tuple[dict[str, str], bytes | None]:
+    """What lets another program talk to AWS as the connection does: variables, and the content of a file of keys.
+
+    The variables hold nothing secret; `AWS_SHARED_CREDENTIALS_FILE` is the caller's to set to where the content is.
+    None when boto3 finds no keys: the program looks for itself. Keys of a role last as long as the role grants them.
+
+    Raises:
+        SettingsError: what the connection says can't be used.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    variables = {"AWS_REGION": region, "AWS_CONFIG_FILE": os.devnull}
+    if endpoint := record.extra.get("endpoint_url"):
+        variables["AWS_ENDPOINT_URL"] = endpoint
+    try:
+        found = _session(record).get_credentials()
+        keys = found.get_frozen_credentials() if found else None
+    except (BotoCoreError, ClientError) as error:
+        raise SettingsError(f"The connection {record.id} gives no credentials: {error}: correct it.") from error
+    if keys is None or not keys.access_key:
+        return variables, None
+    lines = ["[default]", f"aws_access_key_id={keys.access_key}", f"aws_secret_access_key={keys.secret_key}"]
+    if keys.token:
+        lines.append(f"aws_session_token={keys.token}")
+    return variables, ("\n".join(lines) + "\n").encode()
 
 
 @cache

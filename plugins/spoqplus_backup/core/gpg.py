@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,8 @@ from spoqplus_backup.core.process import Child, ProcessError, find_program, outp
 LONGEST_PLACE = 70
 IMPORT_SECONDS = 60.0
 _PACKAGE = "gnupg"
-_VALIDITY, _CAPABILITIES = 1, 11  # fields of `gpg --with-colons`
+_VALIDITY, _EXPIRY, _CAPABILITIES = 1, 6, 11  # fields of `gpg --with-colons`
+_NEVER = datetime.max.replace(tzinfo=timezone.utc)
 _UNUSABLE = {"r": "was revoked", "e": "has expired"}
 _DAMAGED = ("no valid OpenPGP", "has been manipulated", "decryption failed", "invalid packet", "unexpected end of file")
 
@@ -57,7 +59,22 @@ class GpgScheme:
         with _keyring(self.public_key_file) as gpg:
             self._check_recipient(gpg)
 
-    def _check_recipient(self, gpg: list[str]) -> None:
+    def expires_at(self) -> datetime | None:
+        """Up to when the key can encrypt; None when it never expires. One that has expired says when it did.
+
+        Raises:
+            PermanentError: the file is no key, or not the recipient's.
+        """
+        with _keyring(self.public_key_file) as gpg:
+            keys = self._keys(gpg)
+        own = [_expiry(fields) for fields in keys if fields[0] == "pub"]
+        encrypting = [_expiry(fields) for fields in keys if "e" in fields[_CAPABILITIES]]
+        ends = [end for end in (min(own, default=None), max(encrypting, default=None)) if end is not None]
+        first = min(ends, default=_NEVER)
+        return None if first == _NEVER else first
+
+    def _keys(self, gpg: list[str]) -> list[list[str]]:
+        """The fields of the recipient's key and its subkeys."""
         try:
             command = [*gpg, "--with-colons", "--list-keys", "--", self.recipient]
             listed = output_of(command, stall_seconds=IMPORT_SECONDS).decode("utf-8", "replace")
@@ -66,7 +83,10 @@ class GpgScheme:
                 f"{self.public_key_file} holds no key of {self.recipient}: correct `environment.gpg_recipient`, or "
                 f"export the right key: gpg --export {self.recipient}."
             ) from error
-        keys = [line.split(":") for line in listed.splitlines() if line.startswith(("pub:", "sub:"))]
+        return [line.split(":") for line in listed.splitlines() if line.startswith(("pub:", "sub:"))]
+
+    def _check_recipient(self, gpg: list[str]) -> None:
+        keys = self._keys(gpg)
         if not any("E" in fields[_CAPABILITIES] for fields in keys):  # what the whole key may do today
             states = {fields[_VALIDITY] for fields in keys}
             why = next((words for state, words in _UNUSABLE.items() if state in states), "can't encrypt")
@@ -102,6 +122,10 @@ class GpgScheme:
         if any(said in error.stderr for said in _DAMAGED):
             return IntegrityError(f"{source} is damaged or cut off, gpg says: {words}")
         return error
+
+
+def _expiry(fields: list[str]) -> datetime:
+    return datetime.fromtimestamp(int(fields[_EXPIRY]), timezone.utc) if fields[_EXPIRY] else _NEVER
 
 
 @contextlib.contextmanager

@@ -104,12 +104,19 @@ class Child:
         cwd: Path | None = None,
         name: str | None = None,
         on_stderr: Callable[[bytes], None] | None = None,
+        death_signal: str = "KILL",
+        patience: float = TERMINATE_SECONDS,
     ) -> None:
-        """`on_stderr` gets all that the program says there as it comes, in a thread of its own."""
+        """`on_stderr` gets all that the program says there as it comes, in a thread of its own.
+
+        `death_signal` is what it gets when the thread that started it dies; `patience` the seconds that it may take to
+        end when it is asked to.
+        """
         check_cancelled()
         self._on_stderr = on_stderr
+        self._patience = patience
         self.name = name or os.path.basename(argv[0])  # noqa: PTH119 (a command name)
-        prefix = [setpriv, "--pdeathsig", "KILL", "--"] if (setpriv := shutil.which("setpriv")) else []
+        prefix = [setpriv, "--pdeathsig", death_signal, "--"] if (setpriv := shutil.which("setpriv")) else []
         try:
             self._popen = subprocess.Popen(  # noqa: S603 (a list of arguments, no shell)
                 [*prefix, *argv],
@@ -186,12 +193,12 @@ class Child:
             self._popen.terminate()
 
     def terminate(self) -> None:
-        """End the program: TERM, then KILL after ten seconds. Its exit status is still `finish`'s to judge."""
+        """End the program: TERM, then KILL when its time is over. Its exit status is still `finish`'s to judge."""
         if self._popen.poll() is not None:
             return
         self._popen.terminate()
         try:
-            self._popen.wait(TERMINATE_SECONDS)
+            self._popen.wait(self._patience)
         except subprocess.TimeoutExpired:
             self._popen.kill()
 
@@ -252,6 +259,7 @@ def output_of(
     pass_fds: Sequence[int] = (),
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     stall_seconds: float | None = None,
     talks: bool = False,
 ) -> bytes:
@@ -264,7 +272,7 @@ def output_of(
     """
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(secret_fd(stdin)) if stdin is not None else subprocess.DEVNULL
-        child = stack.enter_context(Child(argv, stdin=source, pass_fds=pass_fds, env=env))
+        child = stack.enter_context(Child(argv, stdin=source, pass_fds=pass_fds, env=env, cwd=cwd))
         out = bytearray()
         buffer = memoryview(bytearray(1 << 16))
         while count := child.readinto(buffer, stall_seconds):

@@ -17,7 +17,6 @@ from zoneinfo import ZoneInfo
 
 from croniter import CroniterError, croniter  # type: ignore[import-untyped] # it ships no types
 from pydantic import (
-    AfterValidator,
     Field,
     PrivateAttr,
     ValidationError,
@@ -30,6 +29,8 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.manifest import Model, SafeName
 from spoqplus_backup.core.recipients import PRIVATE_PREFIX, is_recipient
+from spoqplus_backup.core.setting_types import FilePath, GroupName, Text
+from spoqplus_backup.core.settings_dr import DrSettings
 from spoqplus_backup.core.yaml_file import complaint, read_yaml
 
 VARIABLE = "SPOQPLUS_BACKUP_CONFIG"
@@ -49,14 +50,6 @@ _FROZEN = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _S3_ROOT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/-]+)?")
 
 
-def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder", Path())
-    return Path(folder, path.expanduser())
-
-
-FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
-GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # a task group's id, and a folder's name
-Text = Annotated[str, Field(min_length=1)]
 Value = TypeVar("Value")
 
 
@@ -89,6 +82,7 @@ class Schedules(Model):
     binlog_archive: str | None = "*/15 * * * *"
     retention: str | None = AFTER_BACKUP
     recovery_test: str | None = "0 6 2 * *"
+    dr_failover: str | None = "0 7 5 1,4,7,10 *"
 
     @field_validator("*")
     @classmethod
@@ -605,9 +599,19 @@ class Objectives(Model):
 
 
 class Alerts(Model):
-    """When a result that is formally good deserves a warning."""
+    """When a result that is formally good deserves a warning, and when silence does.
+
+    `maximum_age_hours`: the newest full backup is older. `late_hours`: a set is missing so long after its time.
+    `shrunk_to`, `grown_to`: a component is smaller, or larger, than such a multiple of what it usually is.
+    `expiry_days`: a key or certificate ends so soon.
+    """
 
     minimum_backup_bytes: int = Field(default=1 << 30, ge=0)
+    maximum_age_hours: float = Field(default=24, gt=0)
+    late_hours: float = Field(default=6, gt=0)
+    shrunk_to: float = Field(default=0.5, ge=0, lt=1)
+    grown_to: float = Field(default=2, gt=1)
+    expiry_days: int = Field(default=30, ge=1)
 
 
 class AirflowSettings(Model):
@@ -666,6 +670,7 @@ class Settings(Model):
     restore: RestoreSettings = RestoreSettings()
     retention: RetentionSettings = RetentionSettings()
     recovery_test: RecoveryTestSettings = RecoveryTestSettings()
+    dr: DrSettings | None = None
     objectives: Objectives = Objectives()
     alerts: Alerts = Alerts()
     airflow: AirflowSettings = AirflowSettings()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spoqplus_backup.core.progress import human_bytes
-from spoqplus_backup.core.retention.deleting import RetentionReport
+from spoqplus_backup.core.retention.report import RetentionReport
 from spoqplus_backup.messages import duration, text
 from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header, section
 from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
@@ -22,7 +22,7 @@ def retention_message(
     Args:
         report: how the run ended.
         plans: what each repository's plan task left in XCom, by repository.
-        reports: `core.retention.deleting.RetentionReport` as JSON, by repository.
+        reports: `core.retention.report.RetentionReport` as JSON, by repository.
     """
     language = report.language
     freed = sum(item["bytes"] for item in reports.values())

@@ -1,7 +1,7 @@
 """What all operators share: the site's settings, Airflow's connections, and how an error becomes a retry or not."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -53,9 +53,13 @@ class SiteOperator(BaseOperator):
 
     def execute(self, context: "Context") -> Any:
         """Run `work`; keep the first line of its error in XCom, where the notification finds it."""
+        return self.guarded(context, self.work)
+
+    def guarded(self, context: "Context", work: Callable[["Context", "Settings", AirflowConnections], Any]) -> Any:
+        """Run a part of the work so that its errors become what `execute` says; for what comes after a deferral."""
         process.reset_cancellation()
         try:
-            return self.work(context, site(self.site), AirflowConnections())
+            return work(context, site(self.site), AirflowConnections())
         except (AirflowSkipException, DownstreamTasksSkipped):  # not errors
             raise
         except PermanentError as error:

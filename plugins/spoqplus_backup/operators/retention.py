@@ -189,8 +189,8 @@ class ReportRetentionOperator(SiteOperator):
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Look, and report."""
         from spoqplus_backup.core.retention.checking import check_newest
-        from spoqplus_backup.core.retention.deleting import RetentionReport
         from spoqplus_backup.core.retention.planning import forget_run
+        from spoqplus_backup.core.retention.report import RetentionReport
         from spoqplus_backup.retention_text import report_markdown
 
         pull = context["ti"].xcom_pull

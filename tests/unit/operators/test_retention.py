@@ -12,8 +12,8 @@ from slack_sink import SlackSink, words
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.repository.retention_model import Decision, RepositoryPlan
 from spoqplus_backup.core.retention import deleting
-from spoqplus_backup.core.retention.deleting import RetentionReport
 from spoqplus_backup.core.retention.planning import run_directory
+from spoqplus_backup.core.retention.report import RetentionReport
 from spoqplus_backup.core.staging import write_json
 from spoqplus_backup.operators.notify import NotifyRetentionOperator, tell_retention_approval
 from spoqplus_backup.operators.retention import DeleteOperator, PlanRetentionOperator, ReportRetentionOperator

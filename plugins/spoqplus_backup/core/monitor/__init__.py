@@ -1,1 +1,1 @@
-"""What is known of a site's backups, for whoever watches them."""
+"""What is known of a site's backups, from the repositories alone: for the page, the metrics and the watchdog."""

@@ -17,7 +17,8 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.run import file_names
-from spoqplus_backup.core.settings import FilePath, Settings, Text
+from spoqplus_backup.core.setting_types import FilePath, Text
+from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.yaml_file import complaint, read_yaml
 
 SHIPPED = Path(__file__).parents[4] / "include" / "checks"

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError, PermanentError
-from spoqplus_backup.core.manifest import MANIFEST, Model
+from spoqplus_backup.core.manifest import MANIFEST
 from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import Progress, human_bytes
 from spoqplus_backup.core.repository import leases
@@ -26,7 +25,9 @@ from spoqplus_backup.core.repository.retention import plan_retention
 from spoqplus_backup.core.repository.retention_model import Decision, Kind, RepositoryFacts, RepositoryPlan
 from spoqplus_backup.core.retention.faces import FACES, garbage
 from spoqplus_backup.core.retention.facts import Gathered, set_names
+from spoqplus_backup.core.retention.journal import note_deletions
 from spoqplus_backup.core.retention.planning import decide, run_directory
+from spoqplus_backup.core.retention.report import RetentionReport
 from spoqplus_backup.core.retention.work import anything_under_way, drop_abandoned
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.staging import read_json, write_json
@@ -36,70 +37,6 @@ log = logging.getLogger(__name__)
 AT_ONCE = 1000  # face objects between two looks whether a backup has begun
 _EVER = datetime.min.replace(tzinfo=timezone.utc)
 MOST_FAILURES = 3  # in a row: then the repository is out of order, and the next try goes on
-
-
-Listed = Literal["sets", "unfinished", "refused", "spared"]
-
-
-class RetentionReport(Model):
-    """What a run deleted from a repository. `bytes` are those that are free now.
-
-    `refused` are the repository's words about what it did not let go, `spared` the sets that somebody began to use or
-    hold after the plan was made. `left_out` is how many more there are of each, where the report was shortened.
-    """
-
-    repository: str
-    url: str
-    sets: tuple[str, ...] = ()
-    unfinished: tuple[str, ...] = ()
-    logs: int = 0
-    uploads: int = 0
-    faces: int = 0
-    objects: int = 0
-    bytes: int = 0
-    refused: tuple[str, ...] = ()
-    spared: tuple[str, ...] = ()
-    seconds: float = 0.0
-    left_out: dict[str, int] = {}
-
-    @property
-    def deleted(self) -> int:
-        """How many things went."""
-        return self.count("sets") + self.count("unfinished") + self.logs + self.uploads + self.faces
-
-    def count(self, name: Listed) -> int:
-        """How many there are of what the report lists."""
-        return len(getattr(self, name)) + self.left_out.get(name, 0)
-
-    def shortened(self, most: int, characters: int) -> "RetentionReport":
-        """With no more than so many of each, and so many characters of each: for XCom."""
-        lists = {name: getattr(self, name) for name in get_args(Listed)}
-        return self.model_copy(
-            update={name: tuple(item[:characters] for item in found[:most]) for name, found in lists.items()}
-            | {"left_out": {name: len(found) - most for name, found in lists.items() if len(found) > most}}
-        )
-
-    def after(self, earlier: "RetentionReport | None") -> "RetentionReport":
-        """Together with what an earlier try of the same run did; what that was refused may have gone since."""
-        if earlier is None:
-            return self
-        return self.model_copy(
-            update={
-                "sets": _together(earlier.sets, self.sets),
-                "unfinished": tuple(
-                    name for name in _together(earlier.unfinished, self.unfinished) if name not in earlier.sets
-                ),
-                "spared": _together(earlier.spared, self.spared),
-                **{
-                    name: getattr(earlier, name) + getattr(self, name)
-                    for name in ("logs", "uploads", "faces", "objects", "bytes", "seconds")
-                },
-            }
-        )
-
-
-def _together(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*first, *second]))
 
 
 class _Sparing(Exception):  # noqa: N818 (no error)
@@ -226,6 +163,7 @@ def carry_out(
         report = run.report().after(earlier)
         write_json(_done(settings, run_id, name), report)
         log.info("%s: %d objects gone, %s free", report.url, report.objects, human_bytes(report.bytes))
+    note_deletions(settings, run.remover, run_id, plan.made_at, report)
     if run.failures:
         raise run.failures[0]
     return report
