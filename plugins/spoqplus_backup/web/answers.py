@@ -2,13 +2,12 @@
 
 from datetime import datetime, timezone
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from croniter import croniter  # type: ignore[import-untyped] # it ships no types
-
-from spoqplus_backup.core.monitor.catalogue import Catalogue, Line, Reach, Row, joined, thinned
+from spoqplus_backup.core.monitor.catalogue import Catalogue, Line, Reachable, Row, joined, thinned
+from spoqplus_backup.core.monitor.promises import promises
+from spoqplus_backup.core.monitor.schedule import after, schedules
 from spoqplus_backup.core.repository.set_details import SetContents, SetDetails
-from spoqplus_backup.core.settings import AFTER_BACKUP, Settings
+from spoqplus_backup.core.settings import Settings
 
 POINTS = 2000  # of a chart
 Answer = dict[str, Any]
@@ -63,7 +62,7 @@ def whole(found: tuple[SetDetails, SetContents] | None) -> Answer:
 
 
 def overview(catalogue: Catalogue, now: datetime, *, stale: bool, refreshing: bool) -> Answer:
-    """What stands at the top of the page, but for the promises."""
+    """What stands at the top of the page."""
     settings, as_of = catalogue.settings, catalogue.as_of
     return {
         "now": iso(now),
@@ -75,6 +74,7 @@ def overview(catalogue: Catalogue, now: datetime, *, stale: bool, refreshing: bo
             "complete": catalogue.is_complete,
         },
         "repositories": [_repository(catalogue, item.name) for item in settings.repositories],
+        "promises": _promises(catalogue, now),
         "last": {cadence: iso(moment) for cadence, moment in catalogue.last.items()},
         "next": {name: iso(moment) for name, moment in _next(settings, now).items()},
         "totals": {"sets": len(catalogue.good), "stored_bytes": catalogue.stored_bytes},
@@ -94,12 +94,14 @@ def _repository(catalogue: Catalogue, name: str) -> Answer:
     }
 
 
+def _promises(catalogue: Catalogue, now: datetime) -> list[Answer]:
+    if catalogue.facts is None:
+        return []
+    return [promise.model_dump(mode="json") for promise in promises(catalogue.facts, catalogue.settings, now)]
+
+
 def _next(settings: Settings, now: datetime) -> dict[str, datetime | None]:
-    local = now.astimezone(ZoneInfo(settings.timezone))
-    return {
-        name.removesuffix("_backup"): None if cron in (None, AFTER_BACKUP) else croniter(cron, local).get_next(datetime)
-        for name, cron in settings.schedules.model_dump().items()
-    }
+    return {name.removesuffix("_backup"): after(settings, cron, now) for name, cron in schedules(settings).items()}
 
 
 def timeline(catalogue: Catalogue, since: datetime | None, until: datetime | None) -> Answer:
@@ -108,7 +110,7 @@ def timeline(catalogue: Catalogue, since: datetime | None, until: datetime | Non
     def within(start: datetime, end: datetime) -> bool:
         return (since is None or end >= since) and (until is None or start <= until)
 
-    reach = catalogue.reach or Reach()
+    reach = catalogue.reach or Reachable()
     return {
         "sets": [
             {"name": row.name, "kind": row.kind, "at": iso(line.started_at)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from spoqplus_backup.core.errors import BackupError, PermanentError
 from spoqplus_backup.core.monitor.catalogue import Catalogue, Row
+from spoqplus_backup.core.monitor.model import TestFacts
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.console import console_url
 from spoqplus_backup.core.repository.holds import hold, release
@@ -21,7 +22,6 @@ from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.web import PREFIX, answers
 from spoqplus_backup.web.answers import Answer
 from spoqplus_backup.web.indexes import Indexes
-from spoqplus_backup.web.promises import promises
 from spoqplus_backup.web.rights import Sites, may_restore, may_see, may_see_dag, site_for
 
 MOST = 500  # sets of one answer
@@ -89,8 +89,7 @@ def api_router(sites: Sites, indexes: Indexes) -> APIRouter:  # noqa: C901 (a li
     def get_overview(site: str, user: GetUserDep) -> Answer:
         index = indexes.of(site_for(user, site, sites))
         catalogue, now = index.catalogue(), datetime.now(timezone.utc)
-        found = answers.overview(catalogue, now, stale=index.is_stale(now), refreshing=index.is_looking)
-        return found | {"promises": promises(catalogue, now)}
+        return answers.overview(catalogue, now, stale=index.is_stale(now), refreshing=index.is_looking)
 
     @router.get("/{site}/sets")
     def get_sets(
@@ -245,7 +244,7 @@ def _consoles(catalogue: Catalogue, row: Row) -> list[Answer]:
     return found
 
 
-def _test(test: Any, site: str, base: str) -> Answer:
+def _test(test: TestFacts, site: str, base: str) -> Answer:
     fields = {"id", "verdict", "backup", "rto_seconds", "rpo_seconds", "failed_checks"}
     found: Answer = test.model_dump(include=fields, mode="json")
     times = {"finished_at": answers.iso(test.finished_at)}

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from spoqplus_backup.core.manifest import Model
-from spoqplus_backup.core.proof.model import Proof
+from spoqplus_backup.core.monitor.model import SiteFacts, TestFacts
 from spoqplus_backup.core.recovery.windows import Unreachable, Window
 from spoqplus_backup.core.repository.catalog import INCREMENTAL, SAFETY
 from spoqplus_backup.core.repository.details import another_set
@@ -98,7 +98,7 @@ class Row:
         return self.kind == "full" and self.line is not None and DATABASE in self.line.contents
 
 
-class RepositoryState(Model):
+class Answered(Model):
     """How a repository answered. `as_of` is when it was last listed whole, `place` what is lost with it as one.
 
     `region` is AWS's, None elsewhere; `is_up` is None until it was looked at.
@@ -112,30 +112,7 @@ class RepositoryState(Model):
     as_of: datetime | None = None
 
 
-class TestLine(Model):
-    """A recovery test, in numbers; durations in seconds."""
-
-    __test__ = False  # pytest takes it for a test
-
-    id: str
-    run_id: str
-    finished_at: datetime
-    verdict: str
-    backup: str | None
-    rto_seconds: float | None
-    rto_limit_seconds: float
-    rpo_seconds: float | None
-    rpo_limit_seconds: float
-    failed_checks: tuple[str, ...]
-
-
-def test_line(proof: Proof) -> TestLine:
-    """What a report says, in numbers."""
-    failed = tuple(check.name for check in proof.checks if check.verdict != "passed")
-    return TestLine(failed_checks=failed, **proof.model_dump(include=set(TestLine.model_fields) - {"failed_checks"}))
-
-
-class Reach(Model):
+class Reachable(Model):
     """The points in time that a restore can reach. Each window leads from a full backup to the end of its logs."""
 
     as_of: datetime | None = None
@@ -143,25 +120,22 @@ class Reach(Model):
     windows: tuple[Window, ...] = ()
     gaps: tuple[Unreachable, ...] = ()
 
-    @property
-    def until(self) -> datetime | None:
-        """The newest point that can be reached."""
-        return max((window.end for window in self.windows), default=None)
-
 
 @dataclass(frozen=True)
 class Catalogue:
     """A site at one moment; nothing in it changes. `rows` are the oldest set first, `tests` the newest first.
 
-    `is_complete` is whether every manifest was read. `holds` are by set; of one that can't be believed None.
+    `is_complete` is whether every manifest was read. `holds` are by set; of one that can't be believed None. By `facts`
+    the promises are measured.
     """
 
     settings: Settings
     rows: tuple[Row, ...] = ()
-    repositories: Mapping[str, RepositoryState] = field(default_factory=dict)
+    repositories: Mapping[str, Answered] = field(default_factory=dict)
     holds: Mapping[str, Hold | None] = field(default_factory=dict)
-    tests: tuple[TestLine, ...] = ()
-    reach: Reach | None = None
+    tests: tuple[TestFacts, ...] = ()
+    reach: Reachable | None = None
+    facts: SiteFacts | None = None
     as_of: datetime | None = None
     is_complete: bool = False
 

@@ -9,7 +9,9 @@ from typing import Generic, TypeVar
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError, IntegrityError
-from spoqplus_backup.core.monitor.catalogue import RepositoryState, TestLine, line_of, test_line
+from spoqplus_backup.core.monitor.catalogue import Answered, line_of
+from spoqplus_backup.core.monitor.gather import Memory, gather
+from spoqplus_backup.core.monitor.model import SiteFacts, TestFacts, test_facts
 from spoqplus_backup.core.monitor.reach import Reaching
 from spoqplus_backup.core.monitor.seen import Seen
 from spoqplus_backup.core.proof.store import past_proofs
@@ -95,6 +97,8 @@ class Looker:
     patience_seconds: float = PATIENCE_SECONDS
     _asked: dict[str, Asked[Listed]] = field(default_factory=dict)
     _reaching: Reaching | None = None
+    _gathering: Asked[SiteFacts] | None = None
+    _memory: Memory = field(default_factory=Memory)
 
     def look(
         self, seen: Seen, repositories: Sequence[Repository], cache: DetailsCache, show: Callable[[], object]
@@ -112,6 +116,7 @@ class Looker:
             seen.tests = self._tests(seen, reached)
             show()
             self._look_at_reach(seen, reached)
+            self._gather(seen)
             show()
 
     # ---- which sets there are
@@ -123,7 +128,7 @@ class Looker:
         return before
 
     def _take_listing(self, seen: Seen, repository: Repository, asked: Asked[Listed]) -> bool:
-        before = seen.states.get(repository.name) or RepositoryState(url=repository.url)
+        before = seen.states.get(repository.name) or Answered(url=repository.url)
         try:
             listed = asked.answer(self.patience_seconds)
         except BackupError as error:
@@ -132,7 +137,7 @@ class Looker:
             return False
         known = seen.listings.get(repository.name, {})
         seen.listings[repository.name] = {name: _known(known.get(name), *at) for name, at in listed.sets.items()}
-        seen.states[repository.name] = RepositoryState(
+        seen.states[repository.name] = Answered(
             url=repository.url, place=listed.place, region=listed.region, is_up=True, as_of=listed.at
         )
         return True
@@ -193,7 +198,7 @@ class Looker:
         everyone = len(repositories) == len(self.settings.repositories)
         return found if everyone else dict(seen.holds) | found
 
-    def _tests(self, seen: Seen, repositories: Sequence[Repository]) -> tuple[TestLine, ...]:
+    def _tests(self, seen: Seen, repositories: Sequence[Repository]) -> tuple[TestFacts, ...]:
         """The newest recovery tests, from the first repository that has any: each primary has all."""
         for repository in repositories:
             try:
@@ -202,7 +207,7 @@ class Looker:
                 log.warning("The recovery tests in %s can't be read: %s", repository.name, error)
                 continue
             if found:
-                return tuple(test_line(proof) for proof in found)
+                return tuple(test_facts(proof) for proof in found)
         return seen.tests
 
     def _look_at_reach(self, seen: Seen, repositories: Sequence[Repository]) -> None:
@@ -216,6 +221,15 @@ class Looker:
                 return
             except BackupError as error:
                 log.warning("How far the logs in %s lead can't be told: %s", repository.name, error)
+
+    def _gather(self, seen: Seen) -> None:
+        """What the promises are measured by: the same as what the metrics and the watchdog tell."""
+        if self._gathering is None or not self._gathering.is_open:
+            self._gathering = Asked(lambda: gather(self.settings, self.connections, memory=self._memory))
+        try:
+            seen.facts = self._gathering.answer(self.patience_seconds)
+        except BackupError as error:
+            log.warning("How the promises of %s are kept can't be told: %s", self.settings.site, error)
 
     def _catalog(self, repository: Repository) -> Catalog:
         return Catalog(repository, self.settings.signing.public_key_files, self.settings.site)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import IntegrityError
 from spoqplus_backup.core.manifest import Manifest
-from spoqplus_backup.core.monitor.catalogue import Reach, Row
+from spoqplus_backup.core.monitor.catalogue import Reachable, Row
 from spoqplus_backup.core.recovery.archived import ArchivedLogs
 from spoqplus_backup.core.recovery.windows import unreachable, window_or_problem
 from spoqplus_backup.core.repository.base import Repository
@@ -30,7 +30,7 @@ class Reaching:
         self._logs = ArchivedLogs(settings, connections, repository)
         self._manifests: dict[str, Manifest] = {}
 
-    def look(self, rows: Sequence[Row]) -> Reach:
+    def look(self, rows: Sequence[Row]) -> Reachable:
         """How far the logs lead from each of these full backups.
 
         Raises:
@@ -41,7 +41,7 @@ class Reaching:
         self._manifests = {row.name: self._manifest(row) for row in wanted}
         windows = tuple(window_or_problem(self._logs, manifest) for manifest in self._manifests.values())
         newest = next(reversed(self._manifests.values()), None)
-        return Reach(
+        return Reachable(
             as_of=datetime.now(timezone.utc),
             server=None if newest is None else f"{newest.server.flavour} {newest.server.version} ({newest.server.id})",
             windows=windows,

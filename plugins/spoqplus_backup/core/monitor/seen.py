@@ -8,14 +8,14 @@ from pydantic import ValidationError
 
 from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.monitor.catalogue import (
+    Answered,
     Catalogue,
     Line,
-    Reach,
-    RepositoryState,
-    TestLine,
+    Reachable,
     line_of,
     rows_of,
 )
+from spoqplus_backup.core.monitor.model import SiteFacts, TestFacts
 from spoqplus_backup.core.repository.details_cache import DetailsCache, Known
 from spoqplus_backup.core.repository.holds import Hold
 from spoqplus_backup.core.settings import Settings
@@ -27,11 +27,12 @@ class Facts(Model):
     """What the cache keeps of a catalogue besides manifests and listings; `problems` are (repository, set, why)."""
 
     as_of: datetime
-    repositories: dict[str, RepositoryState]
+    repositories: dict[str, Answered]
     problems: tuple[tuple[str, str, str], ...] = ()
     holds: dict[str, Hold | None] = {}
-    tests: tuple[TestLine, ...] = ()
-    reach: Reach | None = None
+    tests: tuple[TestFacts, ...] = ()
+    reach: Reachable | None = None
+    facts: SiteFacts | None = None
 
 
 def facts_in(cache: DetailsCache) -> Facts | None:
@@ -47,13 +48,14 @@ class Seen:
     """What was seen, by repository and by set."""
 
     settings: Settings
-    states: dict[str, RepositoryState] = field(default_factory=dict)
+    states: dict[str, Answered] = field(default_factory=dict)
     listings: dict[str, dict[str, Known]] = field(default_factory=dict)
     lines: dict[str, Line] = field(default_factory=dict)
     problems: dict[tuple[str, str], str] = field(default_factory=dict)
     holds: dict[str, Hold | None] = field(default_factory=dict)
-    tests: tuple[TestLine, ...] = ()
-    reach: Reach | None = None
+    tests: tuple[TestFacts, ...] = ()
+    reach: Reachable | None = None
+    facts: SiteFacts | None = None
     as_of: datetime | None = None
 
     @classmethod
@@ -73,6 +75,7 @@ class Seen:
             holds=facts.holds,
             tests=facts.tests,
             reach=facts.reach,
+            facts=facts.facts,
             as_of=facts.as_of,
         )
 
@@ -86,6 +89,7 @@ class Seen:
                 holds=self.holds,
                 tests=self.tests,
                 reach=self.reach,
+                facts=self.facts,
             )
             cache.keep_fact(FACTS, facts.model_dump_json())
 
@@ -117,6 +121,7 @@ class Seen:
             holds=dict(self.holds),
             tests=self.tests,
             reach=self.reach,
+            facts=self.facts,
             as_of=self.as_of,
             is_complete=bool(listings) and not unread,
         )

@@ -24,13 +24,13 @@ class ComponentDetails(Model):
 
     name: str
     kind: ComponentKind
-    content: ComponentContent
     parts: int
     stored_bytes: int
     raw_bytes: int
     seconds: dict[str, float] = {}
     level: int | None = None
     base: str | None = None
+    content: ComponentContent | None = None
     rows: int | None = None
     files: int | None = None
     encryption: Encryption | None = None
@@ -43,7 +43,6 @@ class SetDetails(Model):
     """
 
     sha256: str
-    run_id: str
     started_at: datetime
     finished_at: datetime
     stored_bytes: int
@@ -54,6 +53,7 @@ class SetDetails(Model):
     transactions: int = 0
     depends_on: tuple[str, ...] = ()
     components: tuple[ComponentDetails, ...] = ()
+    run_id: str = ""
     measured_at: datetime | None = None
     rpo_seconds: float | None = None
 
