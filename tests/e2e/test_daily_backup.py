@@ -1,11 +1,13 @@
 """The daily backup in a real Airflow: without a fault, and with several."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 
+from airflow_instance import AirflowError
 from support.servers import wait_until
 from support.world import BUCKET, DAILY, World
 
@@ -95,6 +97,9 @@ def test_a_failed_upload_is_told_and_the_cleared_chain_ends_in_the_same_set(worl
     assert BUCKET in told
     assert "/tasks/" in told
     assert any(f"`{upload}`" in told for upload in UPLOADS)
+    assert "올라간 파트는 다시 보내지 않습니다" in told, "what the task's help says to do"
+    remembered = json.loads(world.airflow.request("GET", f"/variables/slack_threads.{DAILY}")["value"])
+    assert [(thread["count"], thread["runs"]) for thread in remembered] == [(1, [run])]
 
     claimed = world.airflow.xcom(DAILY, run, "preflight")["set_id"]
     world.s3.create_bucket(Bucket=BUCKET)
@@ -106,6 +111,9 @@ def test_a_failed_upload_is_told_and_the_cleared_chain_ends_in_the_same_set(worl
     for repository in ("local", "s3"):
         assert len(world.manifest(repository, name).components) == 5
     assert "spoqplus 백업 완료" in world.told()
+    assert "다시 정상입니다" in world.told()
+    with pytest.raises(AirflowError, match="HTTP 404"):
+        world.airflow.request("GET", f"/variables/slack_threads.{DAILY}")
 
 
 def test_cancelling_a_task_ends_its_programs(world: World) -> None:

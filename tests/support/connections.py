@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from spoqplus_backup.core.connections import ConnectionRecord, RecordConnections
+from spoqplus_backup.core.connections import SLACK_API, ConnectionRecord, RecordConnections
 from spoqplus_backup.core.errors import SettingsError
 
 
@@ -21,8 +21,10 @@ class FixedConnections(RecordConnections):
         return self._records[connection_id]
 
     @classmethod
-    def of_a_site(cls, without: Sequence[str] = ()) -> "FixedConnections":
-        """All that the default configuration names, to servers that are not there."""
+    def of_a_site(cls, without: Sequence[str] = (), bots: Sequence[str] = ()) -> "FixedConnections":
+        """All that the default configuration names, to servers that are not there; `bots` are Slack's API."""
         fields: dict[str, Any] = {"host": "127.0.0.1", "login": "user", "password": "password"}
         ids = ("spoqplus_mysql", "spoqplus_test_mysql", "spoqplus_aws", "spoqplus_slack", "spoqplus_backup_password")
-        return cls(*(ConnectionRecord(id=name, **fields) for name in ids if name not in without))
+        kinds = {name: SLACK_API for name in bots}
+        known = [name for name in ids if name not in without]
+        return cls(*(ConnectionRecord(id=name, type=kinds.get(name, ""), **fields) for name in known))

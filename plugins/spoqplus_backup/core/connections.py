@@ -18,6 +18,7 @@ from spoqplus_backup.core.errors import SettingsError
 AWS_ATTEMPTS = 5
 AWS_TIMEOUT_SECONDS = 60
 S3_POOL = 16  # at least the pieces that are sent at once
+SLACK_API = "slack"  # the type of a bot's connection
 _SLACK_HOST = "https://hooks.slack.com/services"
 
 
@@ -64,6 +65,9 @@ class Connections(Protocol):
 
     def webhook(self, connection_id: str) -> str:
         """The URL of an incoming webhook; it is a secret too."""
+
+    def is_slack_bot(self, connection_id: str) -> bool:
+        """Whether it is a bot's (Slack API), not a webhook's."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,14 @@ class RecordConnections(ABC):
     def webhook(self, connection_id: str) -> str:
         """The URL of an incoming webhook."""
         return webhook_url(self.record(connection_id))
+
+    def is_slack_bot(self, connection_id: str) -> bool:
+        """Whether it is a bot's (Slack API), which has a token in its password field."""
+        record = self.record(connection_id)
+        if record.type != SLACK_API:
+            return False
+        _required(record, "password")
+        return True
 
 
 class EnvironmentConnections(RecordConnections):

@@ -7,9 +7,10 @@ from typing import Any
 
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.messages import Language, duration, gap_text, local_time, notice_text, text
-from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header, section
-from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
-from spoqplus_backup.notifications.slack import Message
+from spoqplus_backup.notifications.blocks import escape
+from spoqplus_backup.notifications.frame import Story, framed
+from spoqplus_backup.notifications.message import Message
+from spoqplus_backup.notifications.report import RunReport
 
 HOUR = 3600
 
@@ -62,16 +63,15 @@ def archive_message(report: RunReport, archived: Archived, rpo_hours: float) -> 
         outcome = "failed"
     else:
         outcome = "late" if archived.is_late(rpo_hours) else "warned"
-    title = text(report.language, f"slack.archive.{outcome}", site=report.site)
-    blocks = [header(title), *_gap_blocks(report, archived)]
-    if not report.succeeded:
-        blocks.append(failure_block(report))
-    if archived.point is not None:
-        blocks.append(fields(_point_fields(report, archived.point, rpo_hours)))
-    if warnings := archived.warnings(report.language, only_new=True):
-        blocks.append(bullets(text(report.language, "slack.warnings"), [escape(item) for item in warnings]))
-    blocks += [divider(), context(run_link(report))]
-    return Message(text=title, blocks=blocks)
+    gap = archived.gap
+    story = Story(
+        title=text(report.language, f"slack.archive.{outcome}", site=report.site),
+        lead=_gap_words(report, archived),
+        facts=_point_fields(report, archived.point, rpo_hours) if archived.point is not None else (),
+        warnings=archived.warnings(report.language, only_new=True),
+        cause=f"gap {gap['reason']}" if gap else "late" if outcome == "late" else None,
+    )
+    return framed(report, story)
 
 
 def incremental_message(
@@ -87,21 +87,18 @@ def incremental_message(
     """
     language = report.language
     outcome = "failed" if not report.succeeded else "succeeded" if published and published["set"] else "nothing"
-    title = text(language, f"slack.incremental.{outcome}", site=report.site)
-    blocks = [header(title), *_gap_blocks(report, archived)]
-    if not report.succeeded:
-        blocks.append(failure_block(report))
     point = published["recovery_point"] if published else archived.point
-    pairs = _set_fields(report, published) if published else []
+    facts = _set_fields(report, published) if published else []
     if point is not None:
-        pairs += _point_fields(report, point, rpo_hours)
-    if pairs:
-        blocks.append(fields(pairs))
-    if published and (warnings := archived.warnings(language)):
-        blocks.append(bullets(text(language, "slack.warnings"), [escape(item) for item in warnings]))
-    blocks += [divider(), context(run_link(report))]
-    name = published["set"] if published else None
-    return Message(text=f"{title} {name}" if name else title, blocks=blocks)
+        facts += _point_fields(report, point, rpo_hours)
+    story = Story(
+        title=text(language, f"slack.incremental.{outcome}", site=report.site),
+        summary=published["set"] or "" if published and report.succeeded else "",
+        lead=_gap_words(report, archived),
+        facts=facts,
+        warnings=archived.warnings(language) if published else (),
+    )
+    return framed(report, story)
 
 
 def _set_fields(report: RunReport, published: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -133,17 +130,18 @@ def _point_fields(report: RunReport, point: Mapping[str, Any], rpo_hours: float)
     ]
 
 
-def _gap_blocks(report: RunReport, archived: Archived) -> list[Block]:
+def _gap_words(report: RunReport, archived: Archived) -> list[str]:
     if archived.gap is None:
         return []
-    said = text(
-        report.language,
-        "slack.gap",
-        words=escape(gap_text(report.language, archived.gap)),
-        lost_from=_time(report, archived.gap["lost_from"]),
-        lost_until=_time(report, archived.gap["lost_until"]),
-    )
-    return [section(said)]
+    return [
+        text(
+            report.language,
+            "slack.gap",
+            words=escape(gap_text(report.language, archived.gap)),
+            lost_from=_time(report, archived.gap["lost_from"]),
+            lost_until=_time(report, archived.gap["lost_until"]),
+        )
+    ]
 
 
 def _time(report: RunReport, moment: str | None) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.messages import Language, component_label, duration, notice_text, text
-from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header
-from spoqplus_backup.notifications.report import RunReport, coordinates_line, failure_block, run_link
-from spoqplus_backup.notifications.slack import Message
+from spoqplus_backup.notifications.blocks import Block, bullets, escape
+from spoqplus_backup.notifications.frame import Story, framed
+from spoqplus_backup.notifications.message import Message
+from spoqplus_backup.notifications.report import RunReport, coordinates_line
 
 STAGES = ("dump", "archive", "sync", "export", "compress", "encrypt", "upload")
 
@@ -21,36 +22,32 @@ def backup_message(report: RunReport, published: Mapping[str, Any] | None, warni
         warnings: of tasks beside the set, in the site's language.
     """
     outcome = "succeeded" if report.succeeded else "failed"
-    title = text(report.language, f"slack.backup.{outcome}", site=report.site)
-    blocks = [header(title)]
-    if not report.succeeded:
-        blocks.append(failure_block(report))
-    if published is not None:
-        blocks += _published_blocks(report, published)
     notices = published["warnings"] if published else ()
-    if all_warnings := [*(notice_text(report.language, item) for item in notices), *warnings]:
-        blocks.append(bullets(text(report.language, "slack.warnings"), [escape(warning) for warning in all_warnings]))
-    blocks += [divider(), context(_footer(report, published))]
-    return Message(text=f"{title} {published['set']}" if published else title, blocks=blocks)
+    story = Story(
+        title=text(report.language, f"slack.backup.{outcome}", site=report.site),
+        summary=published["set"] if published and report.succeeded else "",
+        facts=_facts(report, published) if published else (),
+        warnings=[*(notice_text(report.language, item) for item in notices), *warnings],
+        details=[_components(report.language, published)] if published else (),
+        footer=_footer(report, published) if published else (),
+    )
+    return framed(report, story)
 
 
-def _published_blocks(report: RunReport, published: Mapping[str, Any]) -> list[Block]:
+def _facts(report: RunReport, published: Mapping[str, Any]) -> list[tuple[str, str]]:
     language = report.language
     sizes = f"{human_bytes(published['stored_bytes'])} / {human_bytes(published['raw_bytes'])}"
     return [
-        fields(
-            [
-                (text(language, "slack.set"), f"`{escape(published['set'])}`"),
-                (text(language, "slack.duration"), duration(language, report.seconds)),
-                (text(language, "slack.size"), sizes),
-                (text(language, "slack.change"), _change(language, published)),
-            ]
-        ),
-        bullets(
-            text(language, "slack.components"),
-            [_component(language, component) for component in published["components"]],
-        ),
+        (text(language, "slack.set"), f"`{escape(published['set'])}`"),
+        (text(language, "slack.duration"), duration(language, report.seconds)),
+        (text(language, "slack.size"), sizes),
+        (text(language, "slack.change"), _change(language, published)),
     ]
+
+
+def _components(language: Language, published: Mapping[str, Any]) -> Block:
+    lines = [_component(language, component) for component in published["components"]]
+    return bullets(text(language, "slack.components"), lines)
 
 
 def _change(language: Language, published: Mapping[str, Any]) -> str:
@@ -72,10 +69,8 @@ def _component(language: Language, component: Mapping[str, Any]) -> str:
     return " · ".join([f"{escape(component_label(language, component['name']))} {sizes}", *times])
 
 
-def _footer(report: RunReport, published: Mapping[str, Any] | None) -> str:
-    parts = [run_link(report)]
-    if published is not None:
-        parts.append(escape(published["server"]))
-        if line := coordinates_line(published["coordinates"]):
-            parts.append(f"{text(report.language, 'slack.coordinates')} `{escape(line)}`")
-    return " · ".join(parts)
+def _footer(report: RunReport, published: Mapping[str, Any]) -> list[str]:
+    parts = [escape(published["server"])]
+    if line := coordinates_line(published["coordinates"]):
+        parts.append(f"{text(report.language, 'slack.coordinates')} `{escape(line)}`")
+    return parts

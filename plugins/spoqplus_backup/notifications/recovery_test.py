@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.proof.model import CheckResult, Proof
 from spoqplus_backup.messages import check_title, duration, notice_text, text
-from spoqplus_backup.notifications.blocks import Block, bullets, context, cut, divider, escape, fields, header, link
-from spoqplus_backup.notifications.report import ERROR_CHARACTERS, RunReport, failure_block, run_link
-from spoqplus_backup.notifications.slack import Message
+from spoqplus_backup.notifications.blocks import Block, bullets, cut, escape, link
+from spoqplus_backup.notifications.frame import Story, framed
+from spoqplus_backup.notifications.message import Message
+from spoqplus_backup.notifications.report import ERROR_CHARACTERS, RunReport
 
 MOST_CHECKS = 8
 HOUR = 3600
@@ -23,16 +24,18 @@ def recovery_test_message(report: RunReport, proof: Proof | None, page: str | No
     """
     passed = report.succeeded and proof is not None and proof.verdict == "passed"
     title = text(report.language, f"slack.recovery_test.{'passed' if passed else 'failed'}", site=report.site)
-    blocks = [header(title)]
-    if report.failures:
-        blocks.append(failure_block(report))
-    if proof is not None:
-        blocks += _proof_blocks(report, proof)
-    blocks += [divider(), context(" · ".join([run_link(report), *_page(report, page)]))]
-    return Message(text=f"{title} {proof.backup}" if proof is not None and proof.backup else title, blocks=blocks)
+    story = Story(
+        title=title,
+        summary=proof.backup if passed and proof is not None and proof.backup else "",
+        details=_failed_checks(report, proof) if proof is not None else (),
+        facts=_facts(report, proof) if proof is not None else (),
+        links=_page(report, page),
+        cause=None if passed or report.failures else title,
+    )
+    return framed(report, story)
 
 
-def _proof_blocks(report: RunReport, proof: Proof) -> list[Block]:
+def _facts(report: RunReport, proof: Proof) -> list[tuple[str, str]]:
     language = report.language
     counts = {name: f"{getattr(proof, name):,}" for name in ("rows", "tables", "files")}
     verdicts = [check.verdict for check in proof.checks]
@@ -59,10 +62,13 @@ def _proof_blocks(report: RunReport, proof: Proof) -> list[Block]:
         pairs.append(
             (text(language, "proof.ten_times"), _against(report, proof.ten_times_seconds, proof.rto_limit_seconds))
         )
-    blocks = [fields(pairs)]
-    if failed := [check for check in proof.checks if check.verdict == "failed"]:
-        blocks.append(bullets(text(language, "slack.recovery_test.failed_checks"), _failed(report, failed)))
-    return blocks
+    return pairs
+
+
+def _failed_checks(report: RunReport, proof: Proof) -> list[Block]:
+    failed = [check for check in proof.checks if check.verdict == "failed"]
+    title = text(report.language, "slack.recovery_test.failed_checks")
+    return [bullets(title, _failed(report, failed))] if failed else []
 
 
 def _against(report: RunReport, seconds: float | None, limit: float) -> str:

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.messages import component_label, duration, text
-from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header
-from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
-from spoqplus_backup.notifications.slack import Message
+from spoqplus_backup.notifications.blocks import Block, bullets, context, escape
+from spoqplus_backup.notifications.frame import Story, framed
+from spoqplus_backup.notifications.message import Message
+from spoqplus_backup.notifications.report import RunReport
 
 STAGES = ("fetch", "rebuild", "load", "apply_binlogs", "copy_tables") + (
     *("restore_files", "set_ownership", "verify_restore", "start_service"),
@@ -37,18 +38,18 @@ class Restored:
 def restore_message(report: RunReport, restored: Restored) -> Message:
     """What was restored to where, or what failed."""
     outcome = "succeeded" if report.succeeded else "failed"
-    title = text(report.language, f"slack.restore.{outcome}", site=report.site)
-    blocks = [header(title)]
-    if not report.succeeded:
-        blocks.append(failure_block(report))
+    details = []
     if restored.put_back is not None:
-        blocks.append(
-            bullets(text(report.language, "slack.put_back"), _what_is_back(report, restored.put_back["detail"]))
-        )
-    if restored.plan is not None:
-        blocks += _plan_blocks(report, restored, restored.plan)
-    blocks += [divider(), context(run_link(report))]
-    return Message(text=f"{title} {restored.plan['backup']}" if restored.plan else title, blocks=blocks)
+        lines = _what_is_back(report, restored.put_back["detail"])
+        details.append(bullets(text(report.language, "slack.put_back"), lines))
+    story = Story(
+        title=text(report.language, f"slack.restore.{outcome}", site=report.site),
+        summary=restored.plan["backup"] if restored.plan and report.succeeded else "",
+        facts=_facts(report, restored, restored.plan) if restored.plan else (),
+        warnings=restored.plan["warnings"] if restored.plan else (),
+        details=[*details, *(_details(report, restored, restored.plan) if restored.plan else ())],
+    )
+    return framed(report, story)
 
 
 def _what_is_back(report: RunReport, detail: Mapping[str, Any]) -> list[str]:
@@ -69,9 +70,7 @@ def _say(report: RunReport, key: str, words: Mapping[str, Any]) -> str:
 def put_back_message(report: RunReport) -> Message:
     """A rebuild failed: what failed, and that a person has to say what becomes of it."""
     title = text(report.language, "slack.after_failure", site=report.site)
-    words = text(report.language, "slack.after_failure.help")
-    blocks = [header(title), failure_block(report), context(words), divider(), context(run_link(report))]
-    return Message(text=title, blocks=blocks)
+    return framed(report, Story(title=title, lead=[text(report.language, "slack.after_failure.help")], asks=True))
 
 
 def _difference(report: RunReport, found: Mapping[str, Any]) -> str:
@@ -96,7 +95,7 @@ def _detail(restored: Restored, stage: str) -> Mapping[str, Any]:
     return detail
 
 
-def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any]) -> list[Block]:
+def _facts(report: RunReport, restored: Restored, plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     language = report.language
     environment = text(language, f"form.environment.{plan['environment']}")
     objective = text(language, "slack.rto", hours=f"{plan['rto_seconds'] / 3600:g}")
@@ -119,7 +118,12 @@ def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any])
         pairs.append((text(language, "slack.approved_by"), escape(who)))
     if restored.safety is not None:
         pairs.append((text(language, "slack.safety_set"), f"`{escape(restored.safety['set'])}`"))
-    blocks = [fields(pairs)]
+    return pairs
+
+
+def _details(report: RunReport, restored: Restored, plan: Mapping[str, Any]) -> list[Block]:
+    language = report.language
+    blocks: list[Block] = []
     done = [
         f"{text(language, f'stage.{name}')} {duration(language, summary['seconds'])}"
         + (f" · {human_bytes(summary['bytes_out'])}" if summary["bytes_out"] else "")
@@ -133,6 +137,4 @@ def _plan_blocks(report: RunReport, restored: Restored, plan: Mapping[str, Any])
         blocks.append(bullets(text(language, "slack.differences"), lines))
     if kept := _detail(restored, "verify_restore").get("kept_aside"):
         blocks.append(context(escape(text(language, "restore.kept_aside", paths=kept, run=plan["run"]))))
-    if plan["warnings"]:
-        blocks.append(bullets(text(language, "slack.warnings"), [escape(warning) for warning in plan["warnings"]]))
     return blocks

@@ -6,9 +6,10 @@ from typing import Any
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.core.retention.report import RetentionReport
 from spoqplus_backup.messages import duration, text
-from spoqplus_backup.notifications.blocks import Block, bullets, context, divider, escape, fields, header, section
-from spoqplus_backup.notifications.report import RunReport, failure_block, run_link
-from spoqplus_backup.notifications.slack import Message
+from spoqplus_backup.notifications.blocks import Block, bullets, escape
+from spoqplus_backup.notifications.frame import Story, framed
+from spoqplus_backup.notifications.message import Message
+from spoqplus_backup.notifications.report import RunReport
 
 MOST_SETS = 12
 MOST_WORDS = 8
@@ -25,37 +26,37 @@ def retention_message(
         reports: `core.retention.report.RetentionReport` as JSON, by repository.
     """
     language = report.language
-    freed = sum(item["bytes"] for item in reports.values())
+    freed = human_bytes(sum(item["bytes"] for item in reports.values()))
     outcome = "succeeded" if report.succeeded else "failed"
-    title = text(language, f"slack.retention.{outcome}", site=report.site)
-    blocks = [header(title)]
-    if not report.succeeded:
-        blocks.append(failure_block(report))
-    blocks.append(
-        fields(
-            [
-                (text(language, "slack.freed"), human_bytes(freed)),
-                (text(language, "slack.duration"), duration(language, report.seconds)),
-            ]
-        )
-    )
-    for name, found in reports.items():
-        blocks += _repository_blocks(report, name, RetentionReport.model_validate(found))
+    details = []
     lines = [f"{escape(name)}: {escape(words)}" for name, plan in plans.items() for words in plan["problems"]]
     if lines:
-        blocks.append(bullets(text(language, "slack.retention.problems"), _some(report, lines, MOST_WORDS)))
-    blocks += [divider(), context(run_link(report))]
-    return Message(text=f"{title} {human_bytes(freed)}", blocks=blocks)
+        details.append(bullets(text(language, "slack.retention.problems"), _some(report, lines, MOST_WORDS)))
+    for name, found in reports.items():
+        details += _repository_blocks(report, name, RetentionReport.model_validate(found))
+    story = Story(
+        title=text(language, f"slack.retention.{outcome}", site=report.site),
+        summary=freed if report.succeeded else "",
+        facts=[
+            (text(language, "slack.freed"), freed),
+            (text(language, "slack.duration"), duration(language, report.seconds)),
+        ],
+        details=details,
+    )
+    return framed(report, story)
 
 
 def approval_message(report: RunReport, repository: str, count: int, size: int, share: float) -> Message:
     """Much would go from a repository: somebody has to look at the plan."""
-    language = report.language
-    title = text(language, "slack.retention.approve", site=report.site, repository=repository)
     said = text(
-        language, "slack.retention.approve.help", count=f"{count:,}", size=human_bytes(size), share=f"{share:.0%}"
+        report.language,
+        "slack.retention.approve.help",
+        count=f"{count:,}",
+        size=human_bytes(size),
+        share=f"{share:.0%}",
     )
-    return Message(text=title, blocks=[header(title), section(said), context(run_link(report))])
+    title = text(report.language, "slack.retention.approve", site=report.site, repository=repository)
+    return framed(report, Story(title=title, lead=[said], asks=True))
 
 
 def _repository_blocks(report: RunReport, name: str, found: RetentionReport) -> list[Block]:

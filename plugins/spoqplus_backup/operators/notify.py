@@ -44,6 +44,8 @@ class NotifyOperator(SiteOperator):
 
     template_fields: Sequence[str] = ("result_task_id",)
     ui_color = "#fce8e6"
+    runbook = "red"  # the section of the runbook about this DAG: the text `runbook.<this>`
+    stands_alone = False  # whether a run says nothing about earlier runs of its DAG
 
     def __init__(self, *, result_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -64,8 +66,9 @@ class NotifyOperator(SiteOperator):
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Tell first, then judge."""
         states = task_states(context)
-        report = _report(context, settings, states, succeeded=self.has_succeeded(states))
-        sent = self.is_worth_telling(context, settings, report) and _tell(settings, self.message(context, report))
+        report = _report(context, settings, states, succeeded=self.has_succeeded(states), runbook=self.runbook)
+        message = self.message(context, report) if self.is_worth_telling(context, settings, report) else None
+        sent = _tell(context, settings, message, succeeded=report.succeeded, alone=self.stands_alone)
         if not report.succeeded:
             tasks = ", ".join(failure.task for failure in report.failures) or self.result_task_id
             raise RunFailedError(text(settings.language, "error.run_failed", tasks=tasks))
@@ -80,6 +83,7 @@ class NotifyBackupOperator(NotifyOperator):
 
     operator_extra_links = (SetLink(),)
     template_fields: Sequence[str] = ("result_task_id", "beside_task_ids")
+    runbook = "backup"
 
     def __init__(self, *, beside_task_ids: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -106,6 +110,8 @@ class NotifyRestoreOperator(NotifyOperator):
     """
 
     template_fields: Sequence[str] = ("result_task_id", "plan_task_id", "approve_task_id", "safety_task_id")
+    runbook = "restore"
+    stands_alone = True
 
     def __init__(
         self,
@@ -148,6 +154,7 @@ class ArchiveNotifyOperator(NotifyOperator):
     """
 
     template_fields: Sequence[str] = ("result_task_id", "verify_task_id", "check_task_id")
+    runbook = "archive"
 
     def __init__(self, *, verify_task_id: str, check_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -200,6 +207,7 @@ class NotifyReplicationOperator(NotifyOperator):
     """
 
     template_fields: Sequence[str] = ("result_task_id", "logs_task_id")
+    runbook = "replication"
 
     def __init__(self, *, logs_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -228,6 +236,8 @@ class NotifyRetentionOperator(NotifyOperator):
     :param plan_task_ids: for each repository, by name, the task that planned.
     :param delete_task_ids: the task that deleted.
     """
+
+    runbook = "retention"
 
     def __init__(self, *, plan_task_ids: dict[str, str], delete_task_ids: dict[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -277,29 +287,41 @@ def is_of(task_id: str, name: str) -> bool:
 
 
 def _report(
-    context: "Context", settings: "Settings", states: Mapping[str, str | None], *, succeeded: bool
+    context: "Context",
+    settings: "Settings",
+    states: Mapping[str, str | None],
+    *,
+    succeeded: bool,
+    runbook: str = NotifyOperator.runbook,
 ) -> "RunReport":
-    from spoqplus_backup.notifications.report import Failure, RunReport
+    from spoqplus_backup.notifications.report import Failure, RunReport, runbook_url
 
     ti, run = context["ti"], context["dag_run"]
     base = (settings.airflow.url or conf.get("api", "base_url", fallback="http://localhost:8080")).rstrip("/")
     run_url = f"{base}/dags/{ti.dag_id}/runs/{quote(ti.run_id)}"
+    tasks: Mapping[str, Any] = context["dag"].task_dict if "dag" in context else {}
     failed = [_place(task_id) for task_id, state in states.items() if state == "failed" and task_id != ti.task_id]
+    order = {task_id: number for number, task_id in enumerate(tasks)}
+    started = run.start_date or run.run_after
     return RunReport(
         site=settings.site,
         language=settings.language,
         timezone=settings.timezone,
         succeeded=succeeded,
         run_url=run_url,
-        seconds=(datetime.now(timezone.utc) - (run.start_date or run.run_after)).total_seconds(),
+        seconds=(datetime.now(timezone.utc) - started).total_seconds(),
         failures=tuple(
             Failure(
                 task=task_id,
                 error=_error_of(ti, task_id, map_index) or text(settings.language, "error.unknown"),
                 log_url=f"{run_url}/tasks/{task_id}" + ("" if map_index is None else f"/mapped/{map_index}"),
+                help=getattr(tasks.get(task_id), "doc_md", None) or "",
             )
-            for task_id, map_index in failed
+            for task_id, map_index in sorted(failed, key=lambda place: order.get(place[0], 0))
         ),
+        dag_id=ti.dag_id,
+        started_at=started.isoformat(),
+        runbook_url=runbook_url(settings, runbook),
     )
 
 
@@ -319,26 +341,50 @@ def tell_put_back(context: "Context", settings: "Settings") -> None:
     """Tell Slack that a rebuild failed, and that a person has to say what becomes of it."""
     from spoqplus_backup.notifications.restore import put_back_message
 
-    _tell(settings, put_back_message(_report(context, settings, task_states(context), succeeded=False)))
+    report = _report(context, settings, task_states(context), succeeded=False, runbook=NotifyRestoreOperator.runbook)
+    _tell(context, settings, put_back_message(report), succeeded=False)
 
 
 def tell_retention_approval(context: "Context", settings: "Settings", repository: str, plan: "RepositoryPlan") -> None:
     """Tell Slack that a person has to say whether so much may be deleted."""
     from spoqplus_backup.notifications.retention import approval_message
 
-    report = _report(context, settings, task_states(context), succeeded=True)
+    section = NotifyRetentionOperator.runbook
+    report = _report(context, settings, task_states(context), succeeded=True, runbook=section)
     gone = plan.deletions
-    _tell(settings, approval_message(report, repository, len(gone), sum(item.bytes for item in gone), plan.share))
+    message = approval_message(report, repository, len(gone), sum(item.bytes for item in gone), plan.share)
+    _tell(context, settings, message, succeeded=True)
 
 
-def _tell(settings: "Settings", message: "Message") -> bool:
-    from spoqplus_backup.notifications.slack import ATTEMPTS, send
+def _tell(
+    context: "Context", settings: "Settings", message: "Message | None", *, succeeded: bool, alone: bool = False
+) -> bool:
+    """Say it, unless it was said lately; whether Slack took something. Never raises: Slack fails nothing."""
+    from spoqplus_backup.notifications.conversation import Turn, speak
+    from spoqplus_backup.notifications.memory import VariableMemory
+    from spoqplus_backup.notifications.slack import SlackError, sender
 
     if settings.slack.connection is None:
         log.info("%s", text(settings.language, "log.slack_off"))
         return False
-    if reason := send(settings.slack.connection, message):
-        log.warning("%s", text(settings.language, "log.slack_failed", attempts=ATTEMPTS, error=reason))
+    ti = context["ti"]
+    turn = Turn(
+        run_id=ti.run_id,
+        succeeded=succeeded,
+        language=settings.language,
+        timezone=settings.timezone,
+        repeat_hours=settings.slack.repeat_hours,
+        now=datetime.now(timezone.utc),
+        channel=settings.slack.channel,
+        by_hand=getattr(context["dag_run"], "run_type", None) == "manual",
+        alone=alone,
+    )
+    try:
+        told = speak(
+            message, turn, sender(settings.slack.connection, settings.slack.channel), VariableMemory(ti.dag_id)
+        )
+    except SlackError as error:
+        log.warning("%s", text(settings.language, "log.slack_failed", error=error))
         return False
-    log.info("%s", text(settings.language, "log.slack_sent"))
-    return True
+    log.info("%s", text(settings.language, f"log.slack.{told}"))
+    return told == "sent"

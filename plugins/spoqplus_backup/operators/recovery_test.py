@@ -264,6 +264,8 @@ class StopSandboxOperator(SiteOperator):
 class NotifyRecoveryTestOperator(NotifyOperator):
     """Reports a recovery test: verdict, time and loss against the promises, what was compared, failed checks."""
 
+    runbook = "recovery_test"
+
     def message(self, context: "Context", report: "RunReport") -> "Message":
         """The numbers of the report, as far as there is one."""
         from spoqplus_backup.core.proof.model import Proof

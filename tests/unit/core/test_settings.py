@@ -161,6 +161,8 @@ WRONG = [
         "`schedules.dayly_backup` is an unknown field: write `daily_backup`",
     ),
     ({"slack": {"hook": "x"}}, "`slack.hook` is an unknown field: remove it or use one of connection"),
+    ({"slack": {"channel": "backup"}}, "`slack.channel` is wrong"),
+    ({"slack": {"runbook": "docs/runbook.md"}}, "`slack.runbook` is wrong"),
     ({"source": "x"}, "`source` is an unknown field"),
     (
         {"repositories": [{"name": "a", "root": "file:///a", "conection": "x"}]},
@@ -441,6 +443,23 @@ class TestCheckSettings:
 
         assert f"`{field}`: There is no connection {connection}" in problem
         assert f"airflow connections add {connection}" in problem
+
+    @pytest.mark.parametrize(
+        ("bots", "channel", "complaint"),
+        [
+            (["spoqplus_slack"], "#backup", None),
+            (["spoqplus_slack"], None, "is a bot's: name the channel in `slack.channel`"),
+            ([], None, None),
+            ([], "#backup", "is a webhook, which has a channel of its own: set `slack.channel` to null"),
+        ],
+    )
+    def test_a_bot_needs_a_channel_and_a_webhook_has_one(
+        self, tmp_path: Path, good: dict[str, Any], bots: list[str], channel: str | None, complaint: str | None
+    ) -> None:
+        settings = load_settings(write(tmp_path / "club.yaml", good | {"slack": {"channel": channel}}))
+        found = check_settings(settings, FixedConnections.of_a_site(bots=bots), restoring=True)
+        assert len(found) == (complaint is not None)
+        assert all(complaint in problem for problem in found if complaint)
 
     def test_the_password_of_openssl(self, tmp_path: Path, good: dict[str, Any]) -> None:
         good["encryption"] = {"scheme": "openssl"}

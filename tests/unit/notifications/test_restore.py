@@ -82,14 +82,6 @@ def test_a_plan_that_failed_leaves_only_its_error() -> None:
     assert "<http://airflow/log|Open the log>" in said
 
 
-def test_many_failures_are_counted() -> None:
-    failures = tuple(Failure(f"task{number}", "gone", "http://airflow/log") for number in range(11))
-    said = told(report(failures=failures), Restored())
-    assert "`task7`" in said
-    assert "`task8`" not in said
-    assert "and 3 more" in said
-
-
 def test_a_point_in_time_says_where_it_ended() -> None:
     detail = {"transactions": 12345, "last_at": "2026-01-02T03:04:05.250000+00:00", "last_gtid": "0-1-4711"}
     replayed = STAGES | {"apply_binlogs": {"seconds": 61.0, "bytes_out": 2 << 20, "detail": detail}}
