@@ -303,8 +303,12 @@ def test_holds_and_proofs(past: Past) -> None:
     assert index_of(past).catalogue().holds == index.catalogue().holds
     past.repository("away").put_bytes(f"holds/{name}.json", b"{}")
     assert set(looked(past, index).holds) == {name}, "one that nobody signed holds all the same"
+    other_process = index_of(past)
+    other_process.look()
+    assert set(other_process.catalogue().holds) == {name}
     index.change_holds(lambda found: release(found, name))
     assert index.catalogue().holds == {}
+    assert other_process.catalogue().holds == {}, "without another look"
 
 
 def test_holds_stay_while_a_repository_is_down(past: Past) -> None:
