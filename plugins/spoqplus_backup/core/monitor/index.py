@@ -61,6 +61,7 @@ class SiteIndex:
         self._thread: threading.Thread | None = None
         self._next_look = 0.0
         self._kept = 0
+        self._holds_changed = 0
         self._once = threading.RLock()
         self._one_look = threading.Lock()
 
@@ -117,6 +118,7 @@ class SiteIndex:
                 seen = self._seen or Seen(self.settings)
             found = self._looker.holds(seen, repositories)
             with self._once, self._cache() as cache:
+                self._holds_changed += 1
                 seen.holds = found
                 keep_holds(cache, found)
                 self._kept = self._stamp()
@@ -132,14 +134,20 @@ class SiteIndex:
         try:
             with self._one_process(), self._cache() as cache:
                 if not self._take_over(cache):
-                    seen = self._seen or Seen(self.settings)
-                    self._looker.look(seen, self._repositories(), cache, self._show)
-                    seen.keep(cache)
+                    self._look(cache)
         finally:
             with self._once:
                 self._kept = self._stamp()
                 self._next_look = time.monotonic() + max(self._least_seconds, SHARE * (time.monotonic() - began))
             self._one_look.release()
+
+    def _look(self, cache: DetailsCache) -> None:
+        seen, repositories, changed = self._seen or Seen(self.settings), self._repositories(), self._holds_changed
+        self._looker.look(seen, repositories, cache, self._show)
+        if changed != self._holds_changed:  # by a person meanwhile: what was read before may be the older
+            seen.holds = self._looker.holds(seen, repositories)
+            self._show()
+        seen.keep(cache)
 
     def _take_over(self, cache: DetailsCache) -> bool:
         """Whether another process has just looked; what it found is known then."""

@@ -127,9 +127,10 @@ class Seen:
         names = [item.name for item in self.settings.repositories]
         listings = {name: self.listings[name] for name in names if name in self.listings}
         unread = any((name, item) not in self.problems for name in listings for item in self.unread(name))
+        urls = {name: state.url for name, state in list(self.states.items())}
         return Catalogue(
             settings=self.settings,
-            rows=rows_of(listings, self.lines, self.problems, {name: state.url for name, state in self.states.items()}),
+            rows=rows_of(listings, self.lines, self.problems, urls),
             repositories=dict(self.states),
             holds=dict(self.holds),
             tests=self.tests,
