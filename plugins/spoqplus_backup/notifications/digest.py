@@ -82,7 +82,8 @@ def _recovery(report: RunReport, month: Month) -> str:
     if not measured:
         return f"{BAD} {text(report.language, 'slack.digest.unknown')}"
     good = all(test.in_time for test in month.tests if test.rto_seconds is not None)
-    return f"{_mark(good)} {duration(report.language, max(measured))}"
+    promised = text(report.language, "slack.rto", hours=f"{month.rto_limit_seconds / HOUR:g}")
+    return f"{_mark(good)} {duration(report.language, max(measured))} ({promised})"
 
 
 def _tests(report: RunReport, month: Month) -> str:
@@ -118,7 +119,8 @@ def _cadence(report: RunReport, item: CadenceKept) -> str:
     counts = {name: getattr(item, name) for name in ("kept", "scheduled", "failed", "missing", "made")}
     mark = _mark(not (item.failed or item.missing))
     name = text(report.language, f"slack.digest.cadence.{item.cadence}")
-    return f"{mark} {name}: {text(report.language, 'slack.digest.kept', **counts)}"
+    words = text(report.language, f"slack.digest.{'kept' if item.scheduled else 'made'}", **counts)
+    return f"{mark} {name}: {words}"
 
 
 def _outlook(report: RunReport, now: datetime, item: Outlook) -> str:

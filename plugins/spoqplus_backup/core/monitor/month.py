@@ -1,7 +1,8 @@
 """What became of the promises in a month: for the digest. From manifests, sidecars and reports, never from Airflow.
 
 A scheduled time counts as kept when a set carries a time from then until the next one, also when retention deleted it
-since (its journal names it); as failed when only an unfinished set of then is known, and else as missing.
+since (its journal names it); as failed when only an unfinished set of then is known, and else as missing. Incremental
+sets are only counted: where nothing was written there is none, and each covers what came since the last.
 """
 
 import contextlib
@@ -17,11 +18,11 @@ from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.monitor.gather import CADENCES, gather
 from spoqplus_backup.core.monitor.growth import Growth, Outlook, growth, outlooks
 from spoqplus_backup.core.monitor.model import RepositoryState, TestFacts
-from spoqplus_backup.core.monitor.promises import Promise, promises
+from spoqplus_backup.core.monitor.promises import HOUR, Promise, promises
 from spoqplus_backup.core.monitor.rpo import LossKept, loss_kept
 from spoqplus_backup.core.monitor.schedule import after, cron_of
 from spoqplus_backup.core.repository.base import Repository
-from spoqplus_backup.core.repository.catalog import Catalog
+from spoqplus_backup.core.repository.catalog import INCREMENTAL, Catalog
 from spoqplus_backup.core.repository.details import Described, DetailsCache, described
 from spoqplus_backup.core.repository.opener import open_all
 from spoqplus_backup.core.repository.survey import Survey
@@ -57,6 +58,7 @@ class Month(Model):
     cadences: tuple[CadenceKept, ...]
     loss: LossKept | None
     tests: tuple[TestFacts, ...]
+    rto_limit_seconds: float
     growth: Growth | None
     outlooks: tuple[Outlook, ...]
     copies: Promise
@@ -104,6 +106,7 @@ def month_of(settings: Settings, connections: Connections, *, now: datetime | No
         end=end,
         cadences=tuple(_cadences(settings, sets, journal, begun, end)),
         loss=loss_kept(settings, connections, repositories, sets, begun, end),
+        rto_limit_seconds=settings.objectives.rto_hours * HOUR,
         tests=tuple(test for test in reversed(facts.tests) if test.finished_at >= start),
         growth=growth(sets, start, now),
         outlooks=outlooks(settings, facts, sets, now),
@@ -145,7 +148,7 @@ def _cadences(
         made = sorted(_times(settings, there, cadence))
         tried = sorted(_times(settings, journal.unfinished, cadence))
         ends: Counter[str] = Counter()
-        slots = list(_slots(settings, cadence, start, end))
+        slots = [] if cadence == INCREMENTAL else list(_slots(settings, cadence, start, end))
         for begin, following in slots:
             kept = any(begin <= moment < following for moment in made)
             failed = not kept and any(begin <= moment < following for moment in tried)
