@@ -18,10 +18,23 @@ demo: ## back up, damage and restore a small SPOQ Plus in a real Airflow (DEMO_E
 	@scripts/setup.sh base
 	@$(VENV_PYTHON) scripts/demo.py
 
+.PHONY: up
+up: ## start the containers of docker-compose.yaml, what is missing is made first; DEMO=1 adds a site to try
+	@DEMO="$(DEMO)" scripts/stack.sh up
+
+.PHONY: down
+down: ## end the containers; a running dump may end first, volumes stay
+	@scripts/stack.sh down
+
 .PHONY: test
 test: ## run all tests: unit, DAG, integration (real servers) and e2e (real Airflow); ARGS='-k name' picks some
 	@scripts/setup.sh test
 	@$(VENV_PYTHON) -m pytest $(TWO_AT_A_TIME) $(ARGS)
+
+.PHONY: test-stack
+test-stack: ## build the image and run the containers for real: backup, restore, recovery test, and what is killed meanwhile
+	@scripts/setup.sh base
+	@$(VENV_PYTHON) -m pytest --override-ini=norecursedirs= tests/stack $(ARGS)
 
 .PHONY: lint
 lint: ## check style, types, direction of imports, shell scripts and the generated documents
@@ -54,6 +67,10 @@ requirements: ## pin what requirements.in names into requirements.txt; ARGS=--up
 	@scripts/setup.sh lint
 	@uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command 'make requirements' \
 	    $(ARGS) requirements.in -o requirements.txt
+	@for set in build requirements; do \
+	    uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 --constraint requirements.txt \
+	        --custom-compile-command 'make requirements' $(ARGS) include/docker/$$set.in -o include/docker/$$set.txt; \
+	done
 	@scripts/setup.sh lint
 
 .PHONY: clean

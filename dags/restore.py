@@ -3,6 +3,8 @@
 **Why.** Brings a published backup back: to the test server for a look, or to production after a loss. The promise is
 four hours from loss to service; the plan says how long this one should take.
 
+**Where.** On a worker that has the private keys (`restore.queue`).
+
 **When.** By hand: *Trigger*, fill in the form. Without a change it restores the newest backup to the test server. After
 a bad statement, look for it first (*Find the bad transaction*: nothing is restored, the log of `plan` lists what
 changed the table), then restore to just before it.
@@ -40,7 +42,7 @@ for settings in sites():
         schedule=None,
         max_active_runs=1,
         params=restore_params(settings),
-        default_args=default_args(settings),
+        default_args=default_args(settings) | {"queue": settings.restore.queue or settings.airflow.queue},
         tags=["restore", settings.site],
     ):
         restore(settings)

@@ -154,3 +154,13 @@ def test_a_point_in_time_is_in_the_site_s_zone_unless_it_says_otherwise(read_dag
 
 def test_an_empty_form_is_valid(dag: DAG) -> None:
     dag.params.validate()
+
+
+def test_it_runs_where_the_private_keys_are(read_dags: ReadDags) -> None:
+    dag = read_dags("airflow: {queue: backup}\nrestore: {queue: recovery}").dags["spoqplus_restore"]
+    assert {task.queue for task in dag.tasks} == {"recovery"}
+
+
+def test_without_a_queue_of_its_own_it_runs_on_the_backup_host(read_dags: ReadDags) -> None:
+    dag = read_dags("airflow: {queue: backup}").dags["spoqplus_restore"]
+    assert {task.queue for task in dag.tasks} == {"backup"}

@@ -519,6 +519,8 @@ class Ownership(Model):
 class RestoreSettings(Model):
     """How a backup is brought back. `connections` 0 is one more than cores, four at most.
 
+    `queue` is that of a worker that has the private keys; None is the backup host's.
+
     `rebuild` says for `production` and `test` how their servers are rebuilt; one that is missing can't be.
     `server_directory` is the folder of the server's programs (None: PATH), for single tables at a point in time.
 
@@ -527,6 +529,7 @@ class RestoreSettings(Model):
     links that would lead out of another root than `/`. `keep_replaced` leaves what was replaced beside it.
     """
 
+    queue: Text | None = None
     test_connection: Text = "spoqplus_test_mysql"
     connections: int = Field(default=0, ge=0, le=64)
     approval_hours: float = Field(default=1, gt=0)
@@ -623,6 +626,18 @@ class Alerts(Model):
     expiry_days: int = Field(default=30, ge=1)
 
 
+class MetricsSettings(Model):
+    """Who may read `/spoqplus/metrics`, and how fresh it is.
+
+    The token is the password of `connection`, or what stands in `token_file`. `refresh_seconds` is how old the facts
+    may get before they are looked up anew, behind the back of whoever asks.
+    """
+
+    connection: Text | None = "spoqplus_metrics"
+    token_file: FilePath | None = None
+    refresh_seconds: int = Field(default=300, ge=10)
+
+
 class AirflowSettings(Model):
     """How the DAGs sit in Airflow: the queue of the backup host, the owner, and the UI's address for links.
 
@@ -682,6 +697,7 @@ class Settings(Model):
     dr: DrSettings | None = None
     objectives: Objectives = Objectives()
     alerts: Alerts = Alerts()
+    metrics: MetricsSettings = MetricsSettings()
     airflow: AirflowSettings = AirflowSettings()
 
     _source: Path = PrivateAttr(default=Path("settings that came from no file"))
@@ -848,3 +864,10 @@ def check_beside(settings: Settings, connections: Connections) -> list[str]:
     from spoqplus_backup.core.settings_check import problems_beside
 
     return list(problems_beside(settings, connections))
+
+
+def check_dr(settings: Settings, connections: Connections) -> list[str]:
+    """As `check_settings`, of what a failover to the DR region needs."""
+    from spoqplus_backup.core.settings_check import problems_dr
+
+    return list(problems_dr(settings, connections))
