@@ -8,7 +8,8 @@ from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.monitor.findings import staging_needed
 from spoqplus_backup.core.monitor.model import DiskSpace, SiteFacts
 from spoqplus_backup.core.repository.catalog import NAMED_ONLY
-from spoqplus_backup.core.repository.details import Described, SetDetails
+from spoqplus_backup.core.repository.details import Described
+from spoqplus_backup.core.repository.set_details import SetDetails
 from spoqplus_backup.core.retention.facts import named_time
 from spoqplus_backup.core.settings import KeepSettings, Settings
 

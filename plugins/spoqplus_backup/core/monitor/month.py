@@ -23,7 +23,8 @@ from spoqplus_backup.core.monitor.rpo import LossKept, loss_kept
 from spoqplus_backup.core.monitor.schedule import after, cron_of
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import INCREMENTAL, Catalog
-from spoqplus_backup.core.repository.details import Described, DetailsCache, described
+from spoqplus_backup.core.repository.details import Described, described
+from spoqplus_backup.core.repository.details_cache import DetailsCache
 from spoqplus_backup.core.repository.opener import open_all
 from spoqplus_backup.core.repository.survey import Survey
 from spoqplus_backup.core.retention.facts import named_time
