@@ -17,6 +17,7 @@ DAGS = (
     "retention",
     "recovery_test",
     "monthly_digest",
+    "dr_failover",
 )
 
 
