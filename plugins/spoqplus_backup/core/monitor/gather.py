@@ -27,7 +27,7 @@ from spoqplus_backup.core.monitor.model import (
     Reach,
     RepositoryState,
     SiteFacts,
-    TestFacts,
+    test_facts,
 )
 from spoqplus_backup.core.monitor.recovery_points import reach
 from spoqplus_backup.core.monitor.schedule import RECOVERY_TEST, after, cron_of, schedules
@@ -36,7 +36,8 @@ from spoqplus_backup.core.proof.model import Proof
 from spoqplus_backup.core.proof.store import past_proofs, proved_sets
 from spoqplus_backup.core.recovery.windows import unreachable
 from spoqplus_backup.core.repository.catalog import INCREMENTAL, NAMED_ONLY, Catalog
-from spoqplus_backup.core.repository.details import DetailsCache, described
+from spoqplus_backup.core.repository.details import described
+from spoqplus_backup.core.repository.details_cache import DetailsCache
 from spoqplus_backup.core.repository.holds import holds
 from spoqplus_backup.core.repository.opener import open_all
 from spoqplus_backup.core.repository.survey import SetCopies, Survey, ref_of
@@ -117,7 +118,7 @@ def gather(
         first_at=first_at,
         reaches=reaches,
         gaps=tuple(unreachable([window for item in reaches for window in item.windows])),
-        tests=tuple(map(_test_facts, proofs)),
+        tests=tuple(map(test_facts, proofs)),
         deletions=tuple(_deletions(settings, up)),
         next={name: after(settings, cron, now) for name, cron in schedules(settings).items()},
         due=_due(settings, listed, proofs, first_at),
@@ -274,15 +275,6 @@ def _state(
     )
 
 
-def _test_facts(proof: Proof) -> TestFacts:
-    return TestFacts(
-        **proof.model_dump(include={"id", "finished_at", "verdict", "backup", "rto_seconds", "rpo_seconds"}),
-        in_time=proof.in_time,
-        little_lost=proof.little_lost,
-        failed_checks=tuple(check.name for check in proof.checks if check.verdict == "failed"),
-    )
-
-
 def _deletions(settings: Settings, catalogs: Mapping[str, Catalog]) -> Iterable[Deletions]:
     def look(catalog: Catalog) -> RetentionRecord | None:
         return last_record(catalog.repository, settings.signing.public_key_files, settings.site)
@@ -324,8 +316,8 @@ def _due(
 
 
 def _space(folder: Path) -> DiskSpace | None:
-    """None where the folder is not on this machine, nor the one that it will be in."""
+    """None where the folder is not on this machine."""
     with contextlib.suppress(OSError):
-        usage = shutil.disk_usage(folder if folder.is_dir() else folder.parent)
+        usage = shutil.disk_usage(folder)
         return DiskSpace(free=usage.free, total=usage.total)
     return None
