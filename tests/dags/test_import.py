@@ -16,6 +16,8 @@ DAGS = (
     "restore",
     "retention",
     "recovery_test",
+    "monthly_digest",
+    "dr_failover",
 )
 
 
