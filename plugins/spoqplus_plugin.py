@@ -5,6 +5,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from spoqplus_backup import pools
+from spoqplus_backup.deadlines import RunAfter
 from spoqplus_backup.web import PREFIX, Lazy
 from spoqplus_backup.web.links import ReportLink
 
@@ -25,5 +26,6 @@ class SpoqplusPlugin(AirflowPlugin):
 
     name = "spoqplus_backup"
     listeners = [pools]
+    deadline_references = [RunAfter]
     operator_extra_links = [ReportLink()]
     fastapi_apps = [{"app": Lazy(_reports), "url_prefix": PREFIX, "name": "spoqplus_backup"}]
