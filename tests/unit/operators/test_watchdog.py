@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from spoqplus_backup.sites import sites
 from support.history import HOUR, make_past
 
 DOWN = Finding(code="repository_down", severity="critical", subject="s3", values={"error": "<refused>"})
+RUNS = count()
 ENDS = Finding(
     code="gpg_key", severity="warning", subject="backup@spoqplus.com", values={"end_at": "2026-02-01T00:00:00+00:00"}
 )
@@ -45,6 +47,7 @@ def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlackSink]:
 
 def notify(run: Any, *found: Finding, looked: str = "success") -> Any:
     run.dag_id, run.task_id = "spoqplus_watchdog", "notify"
+    run.run_id = f"scheduled__{next(RUNS)}"
     run.states = {"look": looked, "notify": "running"}
     run.xcoms["look", "return_value"] = {"findings": [item.model_dump(mode="json") for item in found]}
     return NotifyWatchdogOperator(task_id="notify", site="spoqplus", result_task_id="look").execute(run.context)
@@ -110,12 +113,12 @@ def test_it_looks_at_what_is_there_and_is_green(
     assert ("copies" in codes) is mounted  # one folder is no 3-2-1
 
 
-@pytest.mark.parametrize(("state", "count"), [("running", 1), ("failed", 0), ("success", 0)])
-def test_a_run_that_is_late_is_told_unless_it_is_over(slack: SlackSink, state: str, count: int) -> None:
+@pytest.mark.parametrize(("state", "messages"), [("running", 1), ("failed", 0), ("success", 0)])
+def test_a_run_that_is_late_is_told_unless_it_is_over(slack: SlackSink, state: str, messages: int) -> None:
     dag_run = {"dag_id": "spoqplus_restore", "dag_run_id": "manual__1+2", "state": state}
     times = {"start_date": "2026-01-02T03:00:00+00:00", "run_after": "2026-01-02T03:00:00+00:00"}
     tell_late("spoqplus", 4, {"dag_run": dag_run | times})
-    assert len(slack.messages) == count
+    assert len(slack.messages) == messages
     for message in slack.messages:
         told = words(message)
         assert "restore of spoqplus has taken more than 4 h" in told
