@@ -17,6 +17,8 @@ DAGS = (
     "retention",
     "recovery_test",
     "watchdog",
+    "monthly_digest",
+    "dr_failover",
 )
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,13 @@ REAL = [path for name, path in binaries().items() if name != "stand-in"]
 AWS_SECRET = "secret/of+the=cloud"
 
 
-@pytest.fixture(params=binaries().values(), ids=binaries().keys())
+@pytest.fixture
 def binary(request: pytest.FixtureRequest) -> Path:
-    found: Path = request.param
-    return found
+    """A real one where there is one; tests of what the stand-in imitates run with each."""
+    return Path(getattr(request, "param", next(iter(binaries().values()))))
+
+
+with_each = pytest.mark.parametrize("binary", binaries().values(), ids=binaries().keys(), indirect=True)
 
 
 @pytest.fixture
@@ -68,6 +72,7 @@ def opened(tmp_path: Path, binary: Path, configuration: Configuration) -> Open:
     return open_it
 
 
+@with_each
 def test_plans_and_applies_exactly_that_and_says_what_it_does(
     opened: Open, configuration: Configuration, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,6 +123,7 @@ def test_secrets_are_in_no_argument_and_no_environment(
         assert secret not in text
 
 
+@with_each
 def test_a_failure_half_way_is_told_and_the_next_plan_goes_on(
     opened: Open, configuration: Configuration, tmp_path: Path
 ) -> None:
@@ -140,6 +146,7 @@ def test_a_failure_half_way_is_told_and_the_next_plan_goes_on(
     assert configuration.present() == {"network", "servers"}
 
 
+@with_each
 def test_a_locked_state_is_respected_and_the_holder_named(
     opened: Open, configuration: Configuration, tmp_path: Path
 ) -> None:
@@ -162,6 +169,7 @@ def test_a_locked_state_is_respected_and_the_holder_named(
     assert opened("run-2").plan().add == 0
 
 
+@with_each
 def test_cancelled_it_saves_its_state_and_gives_the_lock_back(
     opened: Open, configuration: Configuration, tmp_path: Path
 ) -> None:
@@ -260,6 +268,13 @@ def test_a_state_in_s3_is_locked_there_with_keys_that_were_handed_over_in_memory
         client.delete_object(Bucket=s3.BUCKET, Key="dr/terraform.tfstate.tflock")
         assert run.apply(planned).add == 1
         assert b"terraform_data" in client.get_object(Bucket=s3.BUCKET, Key="dr/terraform.tfstate")["Body"].read()
+
+
+def test_old_plans_are_forgotten_as_they_hold_secrets(opened: Open) -> None:
+    old, newer = (Path(opened(run).plan().path) for run in ("run-1", "run-2"))
+    os.utime(old, (0, time.time() - 31 * 86_400))
+    opened("run-3")
+    assert (old.exists(), newer.exists()) == (False, True)
 
 
 def test_what_is_missing_is_said(tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
