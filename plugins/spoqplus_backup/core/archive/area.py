@@ -38,8 +38,8 @@ Read = TypeVar("Read", bound=BaseModel)
 class Rotation(Model):
     """What rotate found: at `checked_at`, by the server's clock, everything committed was in logs up to `up_to`.
 
-    `up_to` is None when no closed log held anything: the server has none. `rotated_at` is when a log was closed last; it
-    is closed again after a while, however quiet the server is.
+    `up_to` is None when no closed log held anything: the server has none. `rotated_at` is when a log was closed last;
+    the next one is closed after a while, however quiet the server is.
     """
 
     server: Server
