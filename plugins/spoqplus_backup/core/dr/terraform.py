@@ -268,6 +268,13 @@ class Terraform:
             )
         return Planned(**{**found, "resources": tuple(found["resources"]), "destroys": tuple(found["destroys"])})
 
+    def forget_plan(self) -> None:
+        """Remove the plan of this run."""
+        for path in (self.plan_file, self._note):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else of the run is there
+            self.plan_file.parent.rmdir()
+
     def check(self, planned: Planned) -> None:
         """Raises `PermanentError` when it destroys something that it may not."""
         if planned.destroys and not self.how.allow_destroy:
