@@ -14,6 +14,7 @@ from spoqplus_backup.messages import text
 from spoqplus_backup.operators.archive import GAP_KEY
 from spoqplus_backup.operators.base import ERROR_KEY, WARNINGS_KEY, SiteOperator
 from spoqplus_backup.operators.restore import DIFFERENCES_KEY
+from spoqplus_backup.web.links import SetLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -80,6 +81,7 @@ class NotifyBackupOperator(NotifyOperator):
     :param beside_task_ids: tasks that the set did not wait for; the run is red when one of them failed.
     """
 
+    operator_extra_links = (SetLink(),)
     template_fields: Sequence[str] = ("result_task_id", "beside_task_ids")
     runbook = "backup"
 
@@ -187,6 +189,8 @@ class NotifyArchiveOperator(ArchiveNotifyOperator):
 
 class NotifyIncrementalOperator(ArchiveNotifyOperator):
     """Reports an incremental backup: from when to when, how many logs and transactions, and the measured RPO."""
+
+    operator_extra_links = (SetLink(),)
 
     def message(self, context: "Context", report: "RunReport") -> "Message":
         from spoqplus_backup.notifications.archive import incremental_message

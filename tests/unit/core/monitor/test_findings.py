@@ -20,7 +20,7 @@ from spoqplus_backup.core.monitor.model import (
 from spoqplus_backup.core.monitor.promises import promises
 from spoqplus_backup.core.monitor.sizes import usual_bytes
 from spoqplus_backup.core.recovery.windows import Window
-from spoqplus_backup.core.repository.details import ComponentDetails, SetDetails
+from spoqplus_backup.core.repository.set_details import ComponentDetails, SetDetails
 from spoqplus_backup.core.repository.survey import Copy, SetCopies
 from spoqplus_backup.core.settings import Settings
 
