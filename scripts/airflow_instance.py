@@ -31,6 +31,7 @@ REQUEST_TRIES = 5
 START_SECONDS = 120.0
 TEMPLATES = PROJECT / "build" / "airflow-db"  # empty databases: to migrate one takes as long as the rest of a start
 ADMIN = "admin"
+PARTS = ("api-server", "scheduler", "dag-processor")
 RUN_ENDED = frozenset({"success", "failed"})
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class AirflowInstance:
             configuration is (`SPOQPLUS_BACKUP_CONFIG`).
         dags: the folder of DAG files.
         users: name and role of those who may log in; each gets a password.
+        parts: of `PARTS`: without a scheduler nothing runs, and without the DAG processor no DAG is known.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class AirflowInstance:
         plugins: Path = PROJECT / "plugins",
         users: Mapping[str, str] | None = None,
         port: int | None = None,
+        parts: Sequence[str] = PARTS,
     ) -> None:
         self.home = home
+        self.parts = tuple(parts)
         self.port = port or free_port()
         self.users = dict(users or {ADMIN: "admin"})
         self.passwords = {name: secrets.token_urlsafe(12) for name in self.users}
@@ -126,7 +130,7 @@ class AirflowInstance:
         (self.home / "passwords.json").chmod(0o600)
         self._make_database()
         try:
-            for name in ("api-server", "scheduler", "dag-processor"):
+            for name in self.parts:
                 self._processes[name] = self._launch(name)
         except BaseException:
             self.stop()
@@ -190,7 +194,8 @@ class AirflowInstance:
                 raise AirflowError(f"`airflow {name}` ended with status {process.returncode}: see {self.output(name)}.")
         with contextlib.suppress(OSError):
             health = self._http("GET", "/api/v2/monitor/health", token=None)
-            return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+            told = ("metadatabase", *(part.replace("-", "_") for part in self.parts if part != "api-server"))
+            return all(health[part]["status"] == "healthy" for part in told)
         return False
 
     def stop(self) -> None:

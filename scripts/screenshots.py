@@ -13,6 +13,7 @@ from urllib.parse import quote
 from playwright.sync_api import FloatRect, Page, sync_playwright
 
 from airflow_instance import PROJECT
+from browser import LOCALES, launch, log_in
 from demo import own_environment
 from demo_runs import APPROVE, BINLOG_ARCHIVE, DAILY_BACKUP, RESTORE, RUN_SECONDS
 from demo_terminal import Terminal
@@ -22,9 +23,7 @@ from spoqplus_backup.flows.archive import GROUP as ARCHIVE_GROUP
 from spoqplus_backup.messages import Language, text
 
 IMAGES = PROJECT / "docs" / "images"
-DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
 MEGABYTES = 20
-LOCALES: dict[Language, str] = {"en": "en-US", "ko": "ko-KR"}
 TRIGGER: dict[Language, str] = {"en": "Trigger", "ko": "트리거"}
 HEIGHT = 1300
 RECOVERY_TEST = f"{SITE}_recovery_test"
@@ -69,10 +68,7 @@ def _prepare(world: World) -> dict[str, str]:
 def _take_pictures(world: World, runs: Mapping[str, str]) -> None:
     suffix = ".png" if world.language == "en" else f".{world.language}.png"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=DEBIAN_CHROMIUM if DEBIAN_CHROMIUM.exists() else None,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        browser = launch(playwright)
         page = browser.new_page(
             viewport={"width": 1900, "height": HEIGHT}, locale=LOCALES[world.language], timezone_id="Asia/Seoul"
         )
@@ -87,11 +83,7 @@ def _take_pictures(world: World, runs: Mapping[str, str]) -> None:
 
 
 def _log_in(page: Page, world: World) -> None:
-    page.goto(f"{world.airflow.url}/")
-    page.locator("input[name=username]").fill(ADMIN)
-    page.locator("input[name=password]").fill(world.airflow.passwords[ADMIN])
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{world.airflow.url}/")
+    log_in(page, world.airflow, ADMIN)
     remembered = {
         "default_dag_view": "graph",
         f"{DAILY_BACKUP}/open-groups": list(component_names(world.settings)),
