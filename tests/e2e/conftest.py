@@ -13,7 +13,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
-from airflow_instance import AirflowInstance
+from airflow_instance import ADMIN, AirflowInstance
 from slack_sink import SlackSink
 from spoq_data import load as load_spoq_data
 from spoqplus_backup.core.crypto import generate_signing_key
@@ -22,6 +22,7 @@ from spoqplus_backup.core.settings import load_settings
 from support import servers
 from support.club import Club, club_in
 from support.dump_gate import DumpGate
+from support.jeju import ONCALL, Jeju, jeju_in
 from support.keys import age_pair
 from support.service import Service, make_service
 from support.site_file import WITHOUT_FILES
@@ -45,6 +46,28 @@ PAYMENTS = {
     "sql": "SELECT p.id FROM club.payments p LEFT JOIN club.members m ON m.id = p.member_id WHERE m.id IS NULL",
     "expect": {"empty": True},
 }
+# What the tasks import. Those of the demonstration, which is tested too, import it themselves.
+PRELOADED = (
+    "MySQLdb.cursors",
+    "boto3.s3.transfer",
+    "botocore.session",
+    "airflow.providers.slack.hooks.slack_webhook",
+    "airflow.sdk.execution_time.task_runner",
+    "spoqplus_backup.core.files.archive",
+    "spoqplus_backup.core.mysql.dump",
+    "spoqplus_backup.core.preflight",
+    "spoqplus_backup.core.publish",
+    "spoqplus_backup.core.recovery.restore",
+    "spoqplus_backup.core.repository.s3",
+    "spoqplus_backup.core.settings_check",
+    "spoqplus_backup.core.stages",
+    "spoqplus_backup.flows.archive",
+    "spoqplus_backup.flows.backup",
+    "spoqplus_backup.flows.recovery_test",
+    "spoqplus_backup.flows.replication",
+    "spoqplus_backup.flows.restore",
+    "spoqplus_backup.flows.retention",
+)
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +134,13 @@ def club(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Club]:
 
 
 @pytest.fixture(scope="package")
+def jeju(tmp_path_factory: pytest.TempPathFactory, slack: SlackSink) -> Iterator[Jeju]:
+    """A site that has lost its region, and AWS, where its replica is."""
+    with jeju_in(tmp_path_factory.mktemp("jeju"), page=slack.url) as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
 def world(
     mariadb_server: SandboxServer,
     mariadb_target: SandboxServer,
@@ -120,6 +150,7 @@ def world(
     s3_endpoint: str,
     configuration: Callable[..., Path],
     club: Club,
+    jeju: Jeju,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
     for server in (mariadb_server, mariadb_target, mysql_server):
@@ -171,7 +202,8 @@ def world(
         recovery_test={"checks": [str(checks)], "faces": None, "memory_mib": 64},
         repositories=[{"name": "local", "root": f"file://{repository}/busan"}],
     )
-    connections = {
+    configuration("jeju", **jeju.configuration())
+    connections = jeju.connections(mariadb_target) | {
         "AIRFLOW_CONN_BUSAN_MYSQL": database_connection(mysql_server),
         "AIRFLOW_CONN_LOST_MYSQL": json.dumps(
             {
@@ -202,10 +234,17 @@ def world(
             "SPOQPLUS_BACKUP_CONFIG": str(main.parent),
             "AIRFLOW__CORE__MAX_TASK_RETRY_DELAY": "1",  # seconds: retries without the wait
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # a task learns sooner that it was cancelled
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # seconds: no site changes meanwhile
             **connections,
         },
+        users={ADMIN: "admin", ONCALL: "admin"},
+        triggerer=True,
+        preloaded=PRELOADED,
     )
-    with airflow:
+    airflow.start()
+    try:
         for dag_id in (DAILY, RESTORE, "careless_restore", "lost_restore", "club_daily_backup"):
             airflow.wait_for_dag(dag_id)
         yield World(airflow, load_settings(main), mariadb_server, mariadb_target, slack, s3, gate, connections)
+    finally:
+        airflow.stop(patience=0)

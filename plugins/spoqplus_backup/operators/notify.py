@@ -356,6 +356,30 @@ def tell_retention_approval(context: "Context", settings: "Settings", repository
     _tell(context, settings, message, succeeded=True)
 
 
+def tell_failover_approval(context: "Context", settings: "Settings", *, first: bool) -> None:
+    """Tell Slack that the first, or the second person has to say whether the site fails over."""
+    from spoqplus_backup.notifications.dr_failover import approval_message
+
+    found = context["ti"].xcom_pull(task_ids="assess") or {}
+    message = approval_message(_failover_report(context, settings), found, first=first)
+    _tell(context, settings, message, succeeded=True, alone=True)
+
+
+def tell_failover_step(
+    context: "Context", settings: "Settings", step: str, words: str, warnings: Sequence[str], used: float
+) -> None:
+    """Tell Slack that a step of a failover is done, and how much of the recovery time is used."""
+    from spoqplus_backup.notifications.dr_failover import step_message
+
+    limit = settings.objectives.rto_hours * 3600
+    message = step_message(_failover_report(context, settings), step, words, warnings, used, limit)
+    _tell(context, settings, message, succeeded=True, alone=True)
+
+
+def _failover_report(context: "Context", settings: "Settings") -> "RunReport":
+    return _report(context, settings, {}, succeeded=True, runbook="dr_failover")
+
+
 def _tell(
     context: "Context", settings: "Settings", message: "Message | None", *, succeeded: bool, alone: bool = False
 ) -> bool:

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError
-from spoqplus_backup.web import Application
+from spoqplus_backup.web import Application, metrics
 from spoqplus_backup.web.api import api_router
 from spoqplus_backup.web.gate import Gate
 from spoqplus_backup.web.indexes import Indexes
@@ -23,13 +23,14 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 def make_app(sites: Sites, connections: Connections) -> Application:
     """The application; `sites` are asked at each request."""
-    return Gate(routes(sites, connections))
+    return Gate(routes(sites, connections), {metrics.PATH})
 
 
 def routes(sites: Sites, connections: Connections) -> FastAPI:
     """What is behind the gate."""
     app = FastAPI(title="SPOQ Plus backup", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(BackupError, _out_of_order)
+    app.include_router(metrics.metrics_router(sites, connections))  # behind a token of its own
     app.include_router(report_router(sites, connections))
     app.include_router(api_router(sites, Indexes(connections)), prefix="/api")
     add_page(app)
