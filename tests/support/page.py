@@ -13,6 +13,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import Page, expect
+
 from airflow_instance import AirflowInstance
 from spoq_data import load as load_spoq_data
 from spoqplus_backup.core.manifest import Manifest
@@ -31,6 +33,7 @@ from support.proofs import proof_of
 PROJECT = Path(__file__).resolve().parents[2]
 SITE, DOWN = "spoqplus", "ulsan"
 ADMIN, VIEWER = "admin", "auditor"
+SLOW_MS = 30_000  # on a machine that is busy
 OLD_DAYS = 40  # days with a set of each kind, so that there are pages
 
 
@@ -57,6 +60,12 @@ class World:
             hold = held(repository, self.site.settings.signing.public_key_files).get(name)
             found += [hold.reason] if hold else []
         return found
+
+
+def settled(page: Page) -> None:
+    """Wait until a view shows what it was asked for."""
+    page.locator("h1, .empty").first.wait_for()
+    expect(page.locator(".skeleton")).to_have_count(0, timeout=SLOW_MS)
 
 
 @contextlib.contextmanager
@@ -95,11 +104,10 @@ def _site_with_sets(folder: Path, server: SandboxServer, endpoint: str) -> Site:
     site = make_site(folder, server, language="ko", repositories=repositories)
     site.connections.records["spoqplus_aws"] = s3.record(endpoint)
     _old_sets(site, OLD_DAYS)
-    site.back_up()
-    site.archive()
-    servers.run(server, "UPDATE spoqplus.members SET name = name LIMIT 5")
-    site.back_up()
-    site.archive()
+    for number in (1, 2):
+        site.back_up(run_id=f"{SITE}_daily_backup/manual__{number}")
+        servers.run(server, f"CREATE TABLE spoqplus.between_{number} (id INT PRIMARY KEY)")
+        site.archive()
     return site
 
 

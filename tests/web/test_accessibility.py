@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from support.page import DOWN, SITE, World
+from support.page import DOWN, SITE, World, settled
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 BAD = ("serious", "critical")
@@ -36,10 +36,8 @@ def test_axe_finds_nothing_serious(world: World, open_page: Callable[..., Page],
     page.evaluate(AXE.read_text())
     for name, address in views(world).items():
         page.evaluate("(address) => { location.hash = address }", address)
-        page.locator("h1, .empty h3").first.wait_for()
-        page.wait_for_load_state("networkidle")
-        for summary in page.locator("details:not([open]) > summary").all():
-            summary.click()
+        settled(page)
+        page.evaluate("document.querySelectorAll('details').forEach((closed) => { closed.open = true; })")
         assert told(page.evaluate(RUN)) == [], f"{name}, {language}, {theme}"
     page.evaluate("(address) => { location.hash = address }", views(world)["set"])
     page.locator(".set-head button").click()
