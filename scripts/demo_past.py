@@ -1,14 +1,14 @@
 """A month that never was, for the pictures of the Backups page: a demonstration is only minutes old.
 
-Each made-up set is the manifest of a real one with another date and other sizes, signed with the demonstration's own key.
-None of its objects is there. The newest sets of a picture are real.
+Each made-up set is the manifest of a real one with another date and other sizes, signed with the demonstration's own
+key. None of its objects is there. The newest sets of a picture are real.
 """
 
 import math
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from demo_world import World
+from demo_world import DemoError, World
 from spoqplus_backup.core.connections import EnvironmentConnections
 from spoqplus_backup.core.crypto import sign
 from spoqplus_backup.core.manifest import MANIFEST, SIGNATURE, Component, Manifest, Part
@@ -26,7 +26,8 @@ def make_past(world: World) -> None:
     """Publish a set a day, a week and a month in every repository."""
     settings = world.settings
     key = settings.signing.private_key_file
-    assert key is not None
+    if key is None:
+        raise DemoError("The demonstration has no key to sign with.")
     repositories = open_all(settings, EnvironmentConnections())
     real = Catalog(repositories[0], settings.signing.public_key_files, settings.site).resolve("latest")
     today = datetime.now(timezone.utc).astimezone(ZoneInfo(settings.timezone))
