@@ -3,6 +3,7 @@
 # .env, passwords, keys, empty connections, a site's file, the image. What is there stays as it is.
 #
 #   scripts/stack.sh setup | up | down
+#   scripts/stack.sh host NAME ADDRESS    prepares a folder for a worker on another host, which reaches this one there
 #
 # DEMO=1 also starts a MySQL with a small SPOQ Plus, an S3 and a server for recovery tests, and a site of them.
 # SPOQPLUS_ENV_FILE names another .env.
@@ -106,6 +107,31 @@ make_keys() {
     if lacks worker-recovery/signing.key; then place worker-recovery/signing.key <"$home/worker-backup/signing.key"; fi
 }
 
+# What a worker on another host needs: Celery's two passwords, a signing key of its own, and the public ones of all.
+make_host() {
+    local name=$1 address=$2 file hosts=hosts/$1
+    [[ $name =~ ^[a-z][a-z0-9-]*$ ]] || fail "'$name' is no name of a host and queue: small letters, digits, hyphens."
+    [ ! -e "$home/$hosts" ] || fail "$home/$hosts is there already."
+    mkdir -p "$home/$hosts"/{secrets,config,worker-backup}
+    give "$home/hosts" "$home/$hosts" "$home/$hosts"/*
+    for file in celery_broker_url celery_result_backend; do
+        sed -E "s/@(redis|postgres):/@$address:/" "$home/secrets/$file" | place "$hosts/secrets/$file"
+    done
+    in_image spoqplus-backup keys generate "/deploy/$hosts/worker-backup" >/dev/null
+    for file in worker-backup worker-recovery api-server "$hosts/worker-backup"; do
+        place "$file/$name.pub" <"$home/$hosts/worker-backup/signing.pub"
+    done
+    place "$hosts/worker-backup/signing.pub" <"$home/worker-backup/signing.pub"
+    echo '{}' | place "$hosts/worker-backup/connections.json"
+    sed -e "s/^site: .*/site: $name/" -e "s/queue: backup$/queue: $name/" \
+        -e "s|/backup/repository|&/$name|" -e "s|s3://spoqplus-backup|&-$name|" \
+        -e "s|public_key_files: .*|public_key_files: [/run/spoqplus/signing.pub, /run/spoqplus/$name.pub]|" \
+        include/compose/site.yaml | place "$hosts/config/$name.yaml"
+    sed -e "s/^SPOQPLUS_QUEUE=.*/SPOQPLUS_QUEUE=$name/" "$env_file" | place "$hosts/env"
+    say "$home/$hosts: bring it to that host as its ./deploy, and env as its .env. Fill in config/$name.yaml there and here" \
+        "($home/config/), connections.json there. Then, there: docker compose -f include/compose/worker.yaml up -d"
+}
+
 make_site() {
     local host recipient
     for host in api-server worker-backup worker-recovery; do
@@ -154,7 +180,7 @@ set_up() {
     home=$(cd "$home" && pwd)
     give "$home" "$home"/*
     make_secrets
-    if [ -z "$(setting SPOQPLUS_IMAGE)" ]; then
+    if [ "${image/\//}" = "$image" ]; then # with a / it is one of a registry
         say "building the image $image (some minutes the first time)"
         compose build --quiet init
     fi
@@ -169,13 +195,18 @@ up)
     compose ${demo:+--profile demo} up --detach --no-build --wait --wait-timeout "${SPOQPLUS_START_SECONDS:-900}"
     say "$(setting SPOQPLUS_URL http://localhost:8080): log in as admin; the password is in $home/secrets/admin_password"
     ;;
+host)
+    [ $# -eq 3 ] || fail "usage: scripts/stack.sh host NAME ADDRESS"
+    set_up
+    make_host "$2" "$3"
+    ;;
 down)
     check_docker
     [ -e "$env_file" ] || fail "there is no $env_file, so nothing that \`make up\` started."
     compose --profile '*' down
     ;;
 *)
-    echo "usage: scripts/stack.sh setup | up | down" >&2
+    echo "usage: scripts/stack.sh setup | up | down | host NAME ADDRESS" >&2
     exit 2
     ;;
 esac
