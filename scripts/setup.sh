@@ -141,6 +141,23 @@ install_browser() { # Ubuntu has Chromium as a snap only
     touch $venv/.has-browser
 }
 
+get_promtool() { # and amtool: their packages would make users and start services, so they are unpacked, not installed
+    local folder=$PWD/build/prometheus packages=(prometheus prometheus-alertmanager) there package
+    if [ -x "$folder/promtool" ] && [ -x "$folder/amtool" ]; then return 0; fi
+    say "unpacking promtool and amtool from Debian's packages"
+    there=$(mktemp -d)
+    # apt checks what it downloads as when it installs, and needs no root for it; a fresh container has no lists yet
+    if ! (cd "$there" && apt-get --quiet=2 download "${packages[@]}" 2>/dev/null); then
+        apt_get update || say "warning: apt-get update reported errors (above)"
+        (cd "$there" && apt-get --quiet=2 download "${packages[@]}") || fail \
+            "apt could not download ${packages[*]} (above). Put promtool and amtool into $folder, then run this again."
+    fi
+    for package in "$there"/*.deb; do dpkg-deb --extract "$package" "$there/unpacked"; done
+    mkdir -p "$folder"
+    install "$there"/unpacked/usr/bin/{promtool,amtool} "$folder"
+    rm -r "$there"
+}
+
 case $profile in
 base | lint | test | bench) ;;
 *) fail "unknown profile '$profile': base, lint, test or bench" ;;
@@ -152,5 +169,6 @@ check_python
 make_venv
 if [ "$profile" = test ]; then
     scripts/get-mysql.sh build/mysql-9.7
+    get_promtool
     install_browser
 fi

@@ -54,7 +54,14 @@ from spoqplus_backup.core.repository.survey import Survey
 from spoqplus_backup.core.retention.deleting import carry_out
 from spoqplus_backup.core.retention.planning import forget_run, plan_repository
 from spoqplus_backup.core.run import BackupRun, StageSummary
-from spoqplus_backup.core.settings import Settings, check_beside, check_settings, load_settings, settings_files
+from spoqplus_backup.core.settings import (
+    Settings,
+    check_beside,
+    check_dr,
+    check_settings,
+    load_settings,
+    settings_files,
+)
 from spoqplus_backup.core.stages import STORE_THREADS, compress, encrypt, in_parallel, upload, verify
 from spoqplus_backup.list_text import Columns, as_json, last_test_line, proved_line, total_line
 from spoqplus_backup.messages import text
@@ -214,7 +221,7 @@ def check_config(options: argparse.Namespace) -> int:
             settings = load_settings(file)
             problems = check_settings(settings, connections, restoring=options.restore)
             if not options.restore:
-                problems += check_beside(settings, connections)
+                problems += check_beside(settings, connections) + check_dr(settings, connections)
         except SettingsError as error:
             problems = [str(error)]
         for problem in problems:

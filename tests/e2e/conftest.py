@@ -45,6 +45,28 @@ PAYMENTS = {
     "sql": "SELECT p.id FROM club.payments p LEFT JOIN club.members m ON m.id = p.member_id WHERE m.id IS NULL",
     "expect": {"empty": True},
 }
+# What the tasks import. Those of the demonstration, which is tested too, import it themselves.
+PRELOADED = (
+    "MySQLdb.cursors",
+    "boto3.s3.transfer",
+    "botocore.session",
+    "airflow.providers.slack.hooks.slack_webhook",
+    "airflow.sdk.execution_time.task_runner",
+    "spoqplus_backup.core.files.archive",
+    "spoqplus_backup.core.mysql.dump",
+    "spoqplus_backup.core.preflight",
+    "spoqplus_backup.core.publish",
+    "spoqplus_backup.core.recovery.restore",
+    "spoqplus_backup.core.repository.s3",
+    "spoqplus_backup.core.settings_check",
+    "spoqplus_backup.core.stages",
+    "spoqplus_backup.flows.archive",
+    "spoqplus_backup.flows.backup",
+    "spoqplus_backup.flows.recovery_test",
+    "spoqplus_backup.flows.replication",
+    "spoqplus_backup.flows.restore",
+    "spoqplus_backup.flows.retention",
+)
 
 
 @pytest.fixture(scope="session")
@@ -202,10 +224,15 @@ def world(
             "SPOQPLUS_BACKUP_CONFIG": str(main.parent),
             "AIRFLOW__CORE__MAX_TASK_RETRY_DELAY": "1",  # seconds: retries without the wait
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # a task learns sooner that it was cancelled
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # seconds: no site changes meanwhile
             **connections,
         },
+        preloaded=PRELOADED,
     )
-    with airflow:
+    airflow.start()
+    try:
         for dag_id in (DAILY, RESTORE, "careless_restore", "lost_restore", "club_daily_backup"):
             airflow.wait_for_dag(dag_id)
         yield World(airflow, load_settings(main), mariadb_server, mariadb_target, slack, s3, gate, connections)
+    finally:
+        airflow.stop(patience=0)

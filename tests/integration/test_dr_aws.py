@@ -1,5 +1,6 @@
 """What a failover asks of AWS, against moto: the replica, DNS, the fence, permissions; and what goes wrong there."""
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +21,9 @@ from spoqplus_backup.core.settings import Settings, load_settings
 from spoqplus_backup.core.settings_dr import RestoreInstanceSettings
 from support import aws, s3, servers
 from support.aws import CONNECTION, DOMAIN, DR_REGION, PRIMARY, PRODUCTION_REGION, REPLICA, Cloud
+from support.connections import FixedConnections
 from support.dns_server import NameServer, name_server
+from support.iam import POLICIES, listed
 from support.site_file import write_site
 
 pytestmark = pytest.mark.integration
@@ -180,7 +183,7 @@ def test_a_login_without_host_gets_the_address_that_rds_says(cloud: Cloud, tmp_p
     named = cloud.connections(ConnectionRecord(id="spoqplus_dr_mysql", login="u", password="p", host="db.example"))
     assert server.dr_login(settings, named).host == "db.example"
     settings = site(tmp_path, cloud, database={"replica": "lost", "restore": {**restore, "instance": PRIMARY}})
-    with pytest.raises(AbsentError, match=f"no RDS instance {PRIMARY} in {DR_REGION}"):
+    with pytest.raises(AbsentError, match=f"no RDS instance lost in {DR_REGION}"):
         server.dr_login(settings, empty)
     found = server.dr_login(settings, empty, PRODUCTION_REGION)  # what was restored instead of it
     assert found.host
@@ -365,3 +368,89 @@ def test_permissions_are_simulated_and_what_can_t_be_is_said(cloud: Cloud, tmp_p
     assert {item.verdict for item in permissions.rehearse_permissions(settings, cloud.connections(), DR_REGION)} == {
         "unknown"
     }
+
+
+def test_the_policy_for_it_is_what_a_failover_asks_for(cloud: Cloud, tmp_path: Path) -> None:
+    """Every operation is done once; `include/aws/failover.json` allows these and no more."""
+    asked: set[str] = set()
+
+    class Noting(FixedConnections):
+        def aws_client(self, connection_id: str, service: str, region: str | None = None) -> Any:
+            made = super().aws_client(connection_id, service, region)
+            made.meta.events.register("provide-client-params", lambda model, **_: asked.add(f"{service}:{model.name}"))
+            return made
+
+    group = {"id": cloud.group, "region": PRODUCTION_REGION, "connection": CONNECTION}
+    how = {"instance": "spoqplus-dr-restored", "source": REPLICA}
+    settings = site(
+        tmp_path,
+        cloud,
+        database={"replica": REPLICA, "restore": how},
+        dns={"zone": cloud.zone},
+        fence={"security_group": group},
+    )
+    connections = Noting(s3.record(cloud.endpoint, CONNECTION))
+    api = {name: connections.aws_client(CONNECTION, name, DR_REGION) for name in ("rds", "route53", "cloudwatch")}
+    permissions.rehearse_permissions(settings, connections, DR_REGION)
+    rds.lag_by_cloudwatch(api["cloudwatch"], REPLICA, datetime.now(timezone.utc))
+    rds.promote(api["rds"], REPLICA, **ASKS)
+    cloud.client("rds").create_db_snapshot(DBInstanceIdentifier=REPLICA, DBSnapshotIdentifier="last")
+    restore = RestoreInstanceSettings(**how)
+    rds.restore_from_snapshot(api["rds"], restore, rds.find_snapshot(api["rds"], restore))
+    change = route53.change(api["route53"], route53.plan_change(api["route53"], cloud.zone, batch(ADDRESS)))
+    assert change
+    route53.wait_in_sync(api["route53"], change, 5)
+    fence.fence(settings, connections, tmp_path / "fence.json")
+    fence.lift_fence(settings, connections, tmp_path / "fence.json")
+
+    policy = json.loads((POLICIES / "failover.json").read_text())
+    granted = {action for statement in policy["Statement"] for action in listed(statement["Action"])}
+    free = {"sts:GetCallerIdentity"}  # needs no permission
+    only_for_roles = {"iam:GetRole"}  # moto's caller is a user
+    assert asked - free == granted - only_for_roles
+
+
+def test_a_replica_says_itself_how_far_it_is_behind(db_server: SandboxServer, restore_target: SandboxServer) -> None:
+    source, replica = servers.login(db_server), servers.login(restore_target)
+    is_mysql = db_server.flavour == "mysql"
+    where = f"'127.0.0.1', {'SOURCE' if is_mysql else 'MASTER'}_PORT={db_server.port}"
+    setup, start, stop = (
+        (
+            f"CHANGE REPLICATION SOURCE TO SOURCE_HOST={where}, SOURCE_USER='repl', SOURCE_PASSWORD='r', "
+            "GET_SOURCE_PUBLIC_KEY=1, SOURCE_AUTO_POSITION=0",
+            "START REPLICA",
+            ("STOP REPLICA", "RESET REPLICA ALL"),
+        )
+        if is_mysql
+        else (
+            f"CHANGE MASTER TO MASTER_HOST={where}, MASTER_USER='repl', MASTER_PASSWORD='r'",
+            "START SLAVE",
+            ("STOP SLAVE", "RESET SLAVE ALL"),
+        )
+    )
+    servers.run(
+        db_server,
+        "CREATE USER repl@'127.0.0.1' IDENTIFIED BY 'r'",
+        "GRANT REPLICATION SLAVE ON *.* TO repl@'127.0.0.1'",
+    )
+    servers.run(restore_target, "SET GLOBAL server_id = 77")
+    try:
+        with connect(source) as connection:
+            place = connection.named_row("SHOW BINARY LOG STATUS" if is_mysql else "SHOW MASTER STATUS")
+        word = "SOURCE" if is_mysql else "MASTER"
+        servers.run(restore_target, f"{setup}, {word}_LOG_FILE='{place['File']}', {word}_LOG_POS={place['Position']}")
+        stopped = server.lag_by_server(replica)
+        assert stopped.seconds is None
+        assert "does not replicate" in stopped.detail
+        servers.run(restore_target, start)
+        servers.wait_until(lambda: server.lag_by_server(replica).seconds == 0, 30, "a running replica")
+        servers.run(db_server, "CREATE DATABASE arrived")
+        servers.wait_until(
+            lambda: bool(servers.run(restore_target, "SHOW DATABASES LIKE 'arrived'")), 30, "replication"
+        )
+        assert server.lag_by_server(replica).by == "server"
+    finally:
+        for statement in stop:
+            servers.run(restore_target, statement)
+        servers.run(restore_target, "SET GLOBAL server_id = 1")
+        servers.run(db_server, "DROP USER repl@'127.0.0.1'", "DROP DATABASE IF EXISTS arrived")

@@ -433,21 +433,20 @@ def many_files(tree: Path) -> int:
     count = 0
     for number in range(100):
         (tree / f"{number}").mkdir(parents=True)
-        for _ in range(1000):
+        for _ in range(100):
             (tree / f"{number}/{count}").write_bytes(b"%d" % count * 20)
             count += 1
     return count
 
 
-@pytest.mark.timeout(300)
-def test_a_hundred_thousand_small_files(site: Site, tree: Path, many_files: int, tmp_path: Path) -> None:
+def test_ten_thousand_small_files(site: Site, tree: Path, many_files: int, tmp_path: Path) -> None:
     weekly, component = archived(site)
-    (tree / "50/50000").write_text("changed")
-    (tree / "51/51000").unlink()
+    (tree / "50/5000").write_text("changed")
+    (tree / "51/5100").unlink()
     daily, changed = archived(site, "daily")
     assert component.files == many_files
     assert len(index_of(site, weekly)) == 1 + many_files + 101
     assert changed.files == 1
     restored = unpack(site, tmp_path / "target", weekly, daily)
-    assert (restored / "50/50000").read_text() == "changed"
+    assert (restored / "50/5000").read_text() == "changed"
     assert sum(len(files) for _, _, files in os.walk(restored)) == many_files - 1

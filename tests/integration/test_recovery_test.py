@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from spoqplus_backup.core.errors import BackupError, PermanentError
-from spoqplus_backup.core.mysql import server
+from spoqplus_backup.core.mysql import sandbox, server
 from spoqplus_backup.core.mysql.fingerprint import Mismatch, compare
-from spoqplus_backup.core.mysql.sandbox import SandboxServer
+from spoqplus_backup.core.mysql.sandbox import DataDirectory, SandboxServer, ServerPrograms
 from spoqplus_backup.core.proof import results, sets, steps
 from spoqplus_backup.core.proof.definitions import check_names
 from spoqplus_backup.core.proof.mask import mask
@@ -24,11 +24,22 @@ from support import hard_data, writer
 from support.backups import Site, database_record, make_site
 from support.keys import age_pair
 from support.proofs import proof_of
-from support.servers import databases, empty, login, programs, run
+from support.servers import copy_template, databases, empty, login, programs, run
 
 pytestmark = pytest.mark.integration
 
 RUN = "spoqplus_recovery_test/manual"
+
+
+@pytest.fixture(autouse=True)
+def quickly_initialised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox begins on a copy, too; how one is initialised is proved in test_sandbox.py and by the e2e tests."""
+
+    def copy(_: Path, vendor: ServerPrograms, host: DataDirectory) -> None:
+        if not host.path.exists():
+            copy_template(vendor.flavour, host.path)
+
+    monkeypatch.setattr(sandbox, "_initialise", copy)
 
 
 @pytest.fixture

@@ -42,9 +42,11 @@ class Service:
 
 def make_service(folder: Path, programs: ServerPrograms, data: Path) -> Service:
     """Write the service's configuration and commands; nothing is started."""
-    folder.mkdir(parents=True)
+    temporary = folder / "tmp"  # of its own: a MariaDB that starts clears away the temporary tables that it finds
+    temporary.mkdir(parents=True)
     socket, config = Path("/tmp") / f"spoq-{os.getpid()}-{folder.name}.sock", folder / "my.cnf"
     options = OPTIONS | {"datadir": str(data), "socket": str(socket), "log-error": str(folder / "error.log")}
+    options |= {"tmpdir": str(temporary)}
     options |= {"pid-file": str(folder / "pid"), "server-id": "1", "log-bin": "binlog", "skip-networking": "ON"}
     own = {"mysqlx": "OFF", "secure-file-priv": "", "gtid-mode": "ON", "enforce-gtid-consistency": "ON"}
     options |= own if programs.flavour == "mysql" else {"binlog-format": "ROW"}

@@ -625,6 +625,18 @@ class Alerts(Model):
     expiry_days: int = Field(default=30, ge=1)
 
 
+class MetricsSettings(Model):
+    """Who may read `/spoqplus/metrics`, and how fresh it is.
+
+    The token is the password of `connection`, or what stands in `token_file`. `refresh_seconds` is how old the facts
+    may get before they are looked up anew, behind the back of whoever asks.
+    """
+
+    connection: Text | None = "spoqplus_metrics"
+    token_file: FilePath | None = None
+    refresh_seconds: int = Field(default=300, ge=10)
+
+
 class AirflowSettings(Model):
     """How the DAGs sit in Airflow: the queue of the backup host, the owner, and the UI's address for links.
 
@@ -684,6 +696,7 @@ class Settings(Model):
     dr: DrSettings | None = None
     objectives: Objectives = Objectives()
     alerts: Alerts = Alerts()
+    metrics: MetricsSettings = MetricsSettings()
     airflow: AirflowSettings = AirflowSettings()
 
     _source: Path = PrivateAttr(default=Path("settings that came from no file"))
@@ -850,3 +863,10 @@ def check_beside(settings: Settings, connections: Connections) -> list[str]:
     from spoqplus_backup.core.settings_check import problems_beside
 
     return list(problems_beside(settings, connections))
+
+
+def check_dr(settings: Settings, connections: Connections) -> list[str]:
+    """As `check_settings`, of what a failover to the DR region needs."""
+    from spoqplus_backup.core.settings_check import problems_dr
+
+    return list(problems_dr(settings, connections))

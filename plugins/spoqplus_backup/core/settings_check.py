@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.crypto import key_fingerprint, signs_for
+from spoqplus_backup.core.dr.terraform import check_directory, find_binary
 from spoqplus_backup.core.errors import PermanentError, SettingsError
 from spoqplus_backup.core.files.environment import collect
 from spoqplus_backup.core.files.guard import check_source
@@ -16,6 +17,7 @@ from spoqplus_backup.core.process import ProcessError, find_program, output_of
 from spoqplus_backup.core.run import ENVIRONMENT, FACE_IMAGES
 from spoqplus_backup.core.schemes import gpg_scheme
 from spoqplus_backup.core.settings import FilesSelection, Settings
+from spoqplus_backup.core.settings_dr import DrSettings
 
 OTHERS = 0o077  # permissions of group and others
 
@@ -46,6 +48,34 @@ def problems(
 def problems_beside(settings: Settings, connections: Connections) -> Iterator[str]:
     """As `problems`, of what works beside the set and does not hold it up: the mirror and the git copy."""
     yield from _sentences(settings, list(_beside_checks(settings, connections)))
+
+
+def problems_dr(settings: Settings, connections: Connections) -> Iterator[str]:
+    """As `problems`, of what a failover needs; nothing when none is configured. AWS is not asked."""
+    if settings.dr is not None:
+        yield from _sentences(settings, list(_dr_checks(settings, settings.dr, connections)))
+
+
+def _dr_checks(settings: Settings, dr: DrSettings, connections: Connections) -> Iterator[Check]:
+    yield "dr.connection", partial(connections.aws_client, dr.connection, "rds", dr.region)
+    yield "dr.database.connection", partial(connections.database, dr.database.connection)
+    if dr.repository is not None:
+        yield "dr.repository", partial(settings.repository, dr.repository)
+    if dr.fence is not None:
+        for number, command in enumerate(dr.fence.commands):
+            yield f"dr.fence.commands[{number}]", partial(find_program, command[0], "the package that has it")
+        if group := dr.fence.security_group:
+            client = partial(connections.aws_client, group.connection, "ec2", group.region)
+            yield "dr.fence.security_group.connection", client
+    if dr.terraform is not None:
+        yield "dr.terraform.binary", partial(find_binary, dr.terraform.binary)
+        yield "dr.terraform.directory", partial(check_directory, dr.terraform.directory)
+        for name, connection in dr.terraform.secrets.items():
+            yield f"dr.terraform.secrets.{name}", partial(connections.secret, connection)
+    if dr.dns is not None:
+        yield "dr.dns.template", partial(dr.dns.template.stat)
+    for number, folder in enumerate(dr.health.checks):
+        yield f"dr.health.checks[{number}]", partial(folder.stat)
 
 
 def _sentences(settings: Settings, checks: Sequence[Check]) -> Iterator[str]:

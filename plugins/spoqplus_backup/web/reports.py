@@ -15,6 +15,7 @@ from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.proof.store import page_of, proof_of
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.settings import Settings
+from spoqplus_backup.web.metrics import metrics_router
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-st
 def make_app(sites: Callable[[], Sequence[Settings]], connections: Connections) -> FastAPI:
     """The application; `sites` are asked at each request."""
     app = FastAPI(title="SPOQ Plus backup", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(metrics_router(sites, connections))
 
     @app.get("/reports/{site}/{test_id}", response_class=HTMLResponse)
     def report(site: str, test_id: Annotated[str, Path(pattern=r"^\d{8}_\d{6}$")], user: GetUserDep) -> HTMLResponse:

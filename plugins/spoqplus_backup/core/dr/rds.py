@@ -212,7 +212,7 @@ class Waiting:
     asks: Mapping[str, Any] | None = None
 
     def look(self, rds: Any) -> Instance | None:
-        """As `promoted`; asks again when a replica stands there available, which RDS may have refused to promote."""
+        """As `promoted`; asks again when a replica stands there available: RDS promotes none that it is backing up."""
         instance = promoted(rds, self.identifier)
         if instance is None and self.asks is not None:
             found = find_instance(rds, self.identifier)

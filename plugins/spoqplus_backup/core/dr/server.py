@@ -1,5 +1,6 @@
 """The database server in the DR region, asked by its own protocol: how to log in, its lag, whether it takes writes."""
 
+import contextlib
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -44,7 +45,7 @@ def dr_settings(settings: Settings) -> DrSettings:
 def dr_login(settings: Settings, connections: Connections, region: str | None = None) -> DatabaseLogin:
     """The login at the server in the DR region; without a host in the connection, RDS says where it is.
 
-    That is the replica, or, when it is lost, what was restored instead of it.
+    That is what was restored instead of a lost replica, or else the replica.
 
     Raises:
         AbsentError: RDS has neither.
@@ -55,12 +56,11 @@ def dr_login(settings: Settings, connections: Connections, region: str | None = 
     if login.host or login.socket:
         return login
     rds = connections.aws_client(dr.connection, "rds", region or dr.region)
-    try:
-        instance = find_instance(rds, dr.database.replica)
-    except AbsentError:
-        if dr.database.restore is None:
-            raise
-        instance = find_instance(rds, dr.database.restore.instance)
+    instance = None
+    if dr.database.restore is not None:  # only a failover makes it, so it is the one that counts
+        with contextlib.suppress(AbsentError):
+            instance = find_instance(rds, dr.database.restore.instance)
+    instance = instance or find_instance(rds, dr.database.replica)
     if instance.endpoint is None:
         raise BackupError(f"The RDS instance {instance.identifier} has no address yet: it is {instance.status}.")
     return replace(login, host=instance.endpoint, port=instance.port)

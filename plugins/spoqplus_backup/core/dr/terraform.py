@@ -141,6 +141,12 @@ def find_binary(chosen: Path | None) -> Binary:
     return Binary(paths[0], "tofu" if found[1] == "OpenTofu" else "terraform", found[2])
 
 
+def check_directory(folder: Path) -> None:
+    """Raises `SettingsError` unless it holds a configuration."""
+    if not any(folder.glob("*.tf")) and not any(folder.glob("*.tf.json")):
+        raise SettingsError(f"{folder} holds no *.tf: correct `dr.terraform.directory`.")
+
+
 def open_terraform(
     settings: Settings,
     connections: Connections,
@@ -166,8 +172,7 @@ def open_terraform(
     if dr.terraform is None:
         raise SettingsError(f"{settings.source}: `dr.terraform` is null: there is nothing to apply; fill it in.")
     how = dr.terraform
-    if not any(how.directory.glob("*.tf")) and not any(how.directory.glob("*.tf.json")):
-        raise SettingsError(f"{settings.source}: `dr.terraform.directory`: {how.directory} holds no *.tf: correct it.")
+    check_directory(how.directory)
     region = region or dr.region
     environment, keys = connections.aws_environment(dr.connection, region)
     return Terraform(

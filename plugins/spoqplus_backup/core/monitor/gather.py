@@ -324,8 +324,8 @@ def _due(
 
 
 def _space(folder: Path) -> DiskSpace | None:
-    """None where the folder is not on this machine, nor the one that it will be in."""
+    """None where the folder is not on this machine."""
     with contextlib.suppress(OSError):
-        usage = shutil.disk_usage(folder if folder.is_dir() else folder.parent)
+        usage = shutil.disk_usage(folder)
         return DiskSpace(free=usage.free, total=usage.total)
     return None

@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
+from spoqplus_backup.core.connections import ConnectionRecord
 from spoqplus_backup.core.dr.server import dr_settings
 from spoqplus_backup.core.errors import SettingsError
-from spoqplus_backup.core.settings import Settings, load_settings
+from spoqplus_backup.core.settings import Settings, check_dr, load_settings
 from spoqplus_backup.core.settings_dr import INCLUDE, DnsSettings, DrSettings
+from support.connections import FixedConnections
 from support.site_file import write_site
+from support.terraform import STANDIN
 
 DATABASE = {"replica": "spoqplus-dr-replica"}
 GROUP = {"id": "sg-0a1b", "region": "ap-northeast-2"}
@@ -81,3 +84,37 @@ def test_what_is_wrong_is_named(tmp_path: Path, section: dict[str, Any], words: 
     with pytest.raises(SettingsError) as caught:
         site(tmp_path, **section)
     assert words in str(caught.value)
+
+
+def test_what_this_machine_lacks_for_a_failover_is_said(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"login": "AKIA", "password": "secret", "host": "db.example"}
+    known = FixedConnections(
+        *(ConnectionRecord(id=name, **fields) for name in ("spoqplus_aws_dr", "spoqplus_dr_mysql"))
+    )
+    complete = site(tmp_path, terraform={"binary": str(STANDIN)}, dns={"zone": "Z1"})
+    assert check_dr(complete, known) == []
+    assert check_dr(load_settings(write_site(tmp_path)), FixedConnections()) == []
+
+    settings = site(
+        tmp_path,
+        repository="seoul",
+        fence={"commands": [["/no/fence.sh"]], "security_group": GROUP},
+        terraform={"binary": "none", "directory": "nowhere", "secrets": {"password": "tf"}},
+        dns={"zone": "Z1", "template": "none.json"},
+        health={"checks": ["none"]},
+    )
+    found = check_dr(settings, FixedConnections())
+    fields_named = [line.split("`")[1] for line in found]
+    assert fields_named == [
+        "dr.connection",
+        "dr.database.connection",
+        "dr.repository",
+        "dr.fence.commands[0]",
+        "dr.fence.security_group.connection",
+        "dr.terraform.binary",
+        "dr.terraform.directory",
+        "dr.terraform.secrets.password",
+        "dr.dns.template",
+        "dr.health.checks[0]",
+    ]
+    assert "developer.hashicorp.com" in found[5]
