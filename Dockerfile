@@ -43,7 +43,8 @@ RUN apt-get update \
         acl age attr ca-certificates git gnupg mariadb-client mariadb-server-core openssh-client openssl procps rsync util-linux zstd \
     && rm -rf /var/lib/apt/lists/* \
     && install --directory --owner=airflow --group=0 --mode=0775 \
-        /backup /backup/repository /backup/staging /backup/uploads /opt/airflow/logs /var/www/html
+        /backup /backup/repository /backup/staging /backup/uploads /opt/airflow/logs /var/www/html \
+        /var/lib/spoqplus /var/lib/spoqplus/prometheus /var/lib/spoqplus/alertmanager
 COPY --from=mysql /opt/mysql-9.7 /opt/mysql-9.7
 USER airflow
 RUN --mount=type=bind,from=wheels,source=/tmp/wheels,target=/tmp/wheels \

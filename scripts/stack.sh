@@ -88,7 +88,16 @@ make_secrets() {
     for name in jwt_secret api_secret_key; do
         if lacks "secrets/$name"; then random 66 | place "secrets/$name"; fi
     done
-    if lacks secrets/admin_password; then password | place secrets/admin_password; fi
+    for name in admin_password grafana_password; do
+        if lacks "secrets/$name"; then password | place "secrets/$name"; fi
+    done
+    if lacks secrets/metrics_token; then
+        password | place secrets/metrics_token
+        place api-server/metrics_token <"$home/secrets/metrics_token"
+    fi
+    if lacks secrets/slack_webhook; then # Alertmanager's; the real one has to be asked of Slack
+        printf 'http://127.0.0.1:9/no-webhook-yet' | place secrets/slack_webhook
+    fi
 }
 
 in_image() { # run a program of the image on the deployment's folder, as whoever owns it
@@ -171,9 +180,17 @@ JSON
         "$restore" "$restore" "$s3" | place worker-recovery/connections.json
 }
 
+choose_profiles() { # of .env, and the demonstration's when it is asked for
+    local profiles
+    profiles=$(setting COMPOSE_PROFILES)
+    if [ -n "$demo" ] && [[ ,$profiles, != *,demo,* ]]; then profiles=demo${profiles:+,$profiles}; fi
+    export COMPOSE_PROFILES=$profiles
+}
+
 set_up() {
     check_docker
     write_env
+    choose_profiles
     home=$(setting SPOQPLUS_HOME ./deploy) uid=$(setting AIRFLOW_UID)
     image=$(setting SPOQPLUS_IMAGE spoqplus-backup:3.3.2)
     mkdir -p "$home"/{secrets,config,api-server,worker-backup,worker-recovery}
@@ -192,7 +209,7 @@ case ${1:-} in
 setup) set_up ;;
 up)
     set_up
-    compose ${demo:+--profile demo} up --detach --no-build --wait --wait-timeout "${SPOQPLUS_START_SECONDS:-900}"
+    compose up --detach --no-build --wait --wait-timeout "${SPOQPLUS_START_SECONDS:-900}"
     say "$(setting SPOQPLUS_URL http://localhost:8080): log in as admin; the password is in $home/secrets/admin_password"
     ;;
 host)

@@ -64,7 +64,10 @@ class Deployment:
             name,
             {
                 "COMPOSE_PROJECT_NAME": name,
-                "COMPOSE_PROFILES": "demo",
+                "COMPOSE_PROFILES": "demo,metrics",
+                "PROMETHEUS_PORT": str(free_port()),
+                "ALERTMANAGER_PORT": str(free_port()),
+                "SPOQPLUS_START_SECONDS": str(START_SECONDS),
                 "DEMO": "1",
                 "SPOQPLUS_ENV_FILE": str(folder / "env"),
                 "SPOQPLUS_HOME": str(self.home),

@@ -106,6 +106,23 @@ def test_a_recovery_test_proves_the_backup_in_the_sandbox(stack: Deployment) -> 
     assert report, "the report says nothing"
 
 
+def test_prometheus_reads_the_metrics_and_knows_the_alertmanager(stack: Deployment) -> None:
+    def ask(path: str) -> Any:
+        url = f"http://127.0.0.1:9090/api/v1/{path}"
+        return json.loads(stack.project.execute("prometheus", "wget", "-q", "-O", "-", url))["data"]
+
+    def is_up() -> bool:
+        return [target["health"] for target in ask("targets")["activeTargets"]] == ["up"]
+
+    stack.airflow.until("Prometheus reads the metrics", is_up, 180)
+    sites = ask("query?query=count%20by%20(site)({site!=%22%22})")["result"]
+    assert [item["metric"]["site"] for item in sites] == ["spoqplus"]
+    assert ask("rules")["groups"]
+    assert [item["url"] for item in ask("alertmanagers")["activeAlertmanagers"]] == [
+        "http://alertmanager:9093/api/v2/alerts"
+    ]
+
+
 def test_two_hosts_back_up_their_own_sites(stack: Deployment) -> None:
     stack.add_host()
     assert stack.second is not None
