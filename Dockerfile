@@ -54,6 +54,7 @@ COPY --chown=root:root include/docker/airflow.cfg /opt/airflow/airflow.cfg
 COPY --chown=root:root include /opt/airflow/include
 COPY --chown=root:root plugins /opt/airflow/plugins
 COPY --chown=root:root dags /opt/airflow/dags
+ENV SPOQPLUS_CONNECTIONS_FILE=/run/spoqplus/connections.json
 # what the DAGs import is there, and in versions that work together
 RUN python -c 'import MySQLdb, PIL, croniter, zstandard, airflow.providers.celery.executors.celery_executor' \
     && spoqplus-backup --help >/dev/null

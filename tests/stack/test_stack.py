@@ -15,6 +15,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 DAILY, RESTORE, RECOVERY_TEST = "spoqplus_daily_backup", "spoqplus_restore", "spoqplus_recovery_test"
 ARCHIVE = "spoqplus_binlog_archive"
+CLI = ("spoqplus-backup", "--site", "spoqplus")
 DUMP = "database.dump"
 
 
@@ -192,3 +193,10 @@ def test_everything_that_was_published_is_whole(stack: Deployment) -> None:
     tasks = stack.end(RESTORE, stack.begin(RESTORE, {"environment": "test", "components": ["database"]}))
     assert tasks["verify_restore"]["state"] == "success"
     assert len(stack.published()) == 5
+    for name in stack.published():
+        stack.project.execute("worker-recovery", *CLI, "verify", f"daily/{name}")
+
+
+def test_the_command_line_works_where_the_credentials_are(stack: Deployment) -> None:
+    listed = stack.project.execute("worker-backup", *CLI, "list")
+    assert all(name in listed for name in stack.published())
