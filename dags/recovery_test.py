@@ -12,8 +12,8 @@ known; `archive` brings the logs up to there. `start_sandbox` makes an empty ser
 `load`, `apply_binlogs` and `restore_files` do what a real restore does, exactly up to that place. Each of the `checks`
 is a box of its own: all rows and definitions are production's, the database is whole, uploads open, faces match,
 keys decrypt, and what the files in `include/checks/` ask. `other_sets` restores a set of the DR region and now and then
-the oldest monthly one. `report` keeps the signed report in the repositories; `notify` tells Slack. `stop_sandbox`
-removes the server and all personal data, whatever happened. Production is only read.
+the oldest monthly one. Whatever happened, `stop_sandbox` removes the server and all personal data; then `report` keeps
+the signed report in the repositories, and `notify` tells Slack. Production is only read.
 
 **When it fails.** A red check is no accident of this run: the backups don't bring back what they should. Open the
 report (the end of `report`'s log), do what the red task's help says, and start the test again.

@@ -56,6 +56,7 @@ class AirflowInstance:
             configuration is (`SPOQPLUS_BACKUP_CONFIG`).
         dags: the folder of DAG files.
         users: name and role of those who may log in; each gets a password.
+        triggerer: whether tasks may wait in one (`deferrable`).
         preloaded: modules that scheduler and DAG processor import, so that the tasks and files, for which they fork,
             need not each do it: half a second less for each. No deployment has that, so it is not for measuring.
     """
@@ -69,9 +70,11 @@ class AirflowInstance:
         plugins: Path = PROJECT / "plugins",
         users: Mapping[str, str] | None = None,
         port: int | None = None,
+        triggerer: bool = False,
         preloaded: Sequence[str] = (),
     ) -> None:
         self.home = home
+        self._names = ("api-server", "scheduler", "dag-processor", *(("triggerer",) if triggerer else ()))
         self._preloaded = preloaded
         self.port = port or free_port()
         self.users = dict(users or {ADMIN: "admin"})
@@ -132,7 +135,7 @@ class AirflowInstance:
         if self._preloaded:
             self._preload()
         try:
-            for name in ("api-server", "scheduler", "dag-processor"):
+            for name in self._names:
                 self._processes[name] = self._launch(name)
         except BaseException:
             self.stop()

@@ -20,6 +20,7 @@ from demo_world import ADMIN, SITE, DemoError, World, running
 from spoqplus_backup.core.run import component_names
 from spoqplus_backup.flows.archive import GROUP as ARCHIVE_GROUP
 from spoqplus_backup.messages import Language, text
+from spoqplus_backup.operators.dr_flow import RESTORE_GROUP
 
 IMAGES = PROJECT / "docs" / "images"
 DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
@@ -28,6 +29,7 @@ LOCALES: dict[Language, str] = {"en": "en-US", "ko": "ko-KR"}
 TRIGGER: dict[Language, str] = {"en": "Trigger", "ko": "트리거"}
 HEIGHT = 1300
 RECOVERY_TEST = f"{SITE}_recovery_test"
+FAILOVER = f"{SITE}_dr_failover"
 REPORT_SIZE = {"width": 1100, "height": 1060}  # its verdict, its numbers and the first checks
 MARGIN = 16  # pixels around what is shown
 SETTLED_MS = 1500  # the graph moves to its place and the dialog fades in
@@ -80,6 +82,7 @@ def _take_pictures(world: World, runs: Mapping[str, str]) -> None:
         _graph(page, world, DAILY_BACKUP, runs[DAILY_BACKUP], IMAGES / f"daily-backup-graph{suffix}")
         _graph(page, world, BINLOG_ARCHIVE, runs[BINLOG_ARCHIVE], IMAGES / f"binlog-archive-graph{suffix}")
         _graph(page, world, RECOVERY_TEST, runs[RECOVERY_TEST], IMAGES / f"recovery-test-graph{suffix}")
+        _plain_graph(page, world, FAILOVER, IMAGES / f"dr-failover-graph{suffix}")
         _form(page, world, IMAGES, suffix)
         _approval(page, world, runs[RESTORE], IMAGES / f"restore-approval{suffix}")
         _report(page, world, runs[RECOVERY_TEST], IMAGES / f"recovery-test-report{suffix}")
@@ -96,6 +99,7 @@ def _log_in(page: Page, world: World) -> None:
         "default_dag_view": "graph",
         f"{DAILY_BACKUP}/open-groups": list(component_names(world.settings)),
         f"{BINLOG_ARCHIVE}/open-groups": [ARCHIVE_GROUP],
+        f"{FAILOVER}/open-groups": [RESTORE_GROUP],
     }
     for name, value in remembered.items():
         page.evaluate("([name, value]) => localStorage.setItem(name, value)", [name, json.dumps(value)])
@@ -114,6 +118,17 @@ def _graph(page: Page, world: World, dag_id: str, run_id: str, target: Path) -> 
     names = world.airflow.task_states(dag_id, run_id)
     nodes = len({name.partition(".")[0] for name in names} if dag_id == RECOVERY_TEST else names)  # its group is closed
     page.locator(".react-flow__node").nth(nodes - 1).wait_for()  # groups are nodes, too
+    page.wait_for_timeout(SETTLED_MS)
+    page.screenshot(path=target, clip=_around(page, ".react-flow__node"))
+
+
+def _plain_graph(page: Page, world: World, dag_id: str, target: Path) -> None:
+    """The graph of a DAG that the demonstration does not run."""
+    world.airflow.wait_for_dag(dag_id)
+    tasks = world.airflow.request("GET", f"/dags/{dag_id}/tasks")["tasks"]
+    _split(page, 90)
+    page.goto(f"{world.airflow.url}/dags/{dag_id}")
+    page.locator(".react-flow__node").nth(len(tasks)).wait_for()  # and its group
     page.wait_for_timeout(SETTLED_MS)
     page.screenshot(path=target, clip=_around(page, ".react-flow__node"))
 

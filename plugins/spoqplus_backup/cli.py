@@ -45,7 +45,8 @@ from spoqplus_backup.core.recovery.windows import fulls, windows
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.binlogs import BinlogCatalog
 from spoqplus_backup.core.repository.catalog import SAFETY, Catalog
-from spoqplus_backup.core.repository.details import Described, DetailsCache, described
+from spoqplus_backup.core.repository.details import Described, described
+from spoqplus_backup.core.repository.details_cache import DetailsCache
 from spoqplus_backup.core.repository.holds import hold, holds, is_held, release, who
 from spoqplus_backup.core.repository.leases import all_leases
 from spoqplus_backup.core.repository.opener import open_all, open_repository

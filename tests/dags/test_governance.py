@@ -12,7 +12,7 @@ from spoqplus_backup.messages import Language
 ReadDags = Callable[..., DagBag]
 QUEUE = "backup-host"
 TEXT = f"airflow: {{queue: {QUEUE}, owner: dba}}"
-WAITS_FOR_A_PERSON = {"approve", "after_failure"}
+WAITS_FOR_A_PERSON = {"approve", "approve_first", "approve_second", "after_failure"}
 NEVER_RETRIED = {"check_chain", "checks", "masked_checks"}  # what they find stays so
 
 

@@ -16,6 +16,7 @@ DAGS = (
     "restore",
     "retention",
     "recovery_test",
+    "dr_failover",
 )
 
 

@@ -13,7 +13,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
-from airflow_instance import AirflowInstance
+from airflow_instance import ADMIN, AirflowInstance
 from slack_sink import SlackSink
 from spoq_data import load as load_spoq_data
 from spoqplus_backup.core.crypto import generate_signing_key
@@ -22,6 +22,7 @@ from spoqplus_backup.core.settings import load_settings
 from support import servers
 from support.club import Club, club_in
 from support.dump_gate import DumpGate
+from support.jeju import ONCALL, Jeju, jeju_in
 from support.keys import age_pair
 from support.service import Service, make_service
 from support.site_file import WITHOUT_FILES
@@ -133,6 +134,13 @@ def club(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Club]:
 
 
 @pytest.fixture(scope="package")
+def jeju(tmp_path_factory: pytest.TempPathFactory, slack: SlackSink) -> Iterator[Jeju]:
+    """A site that has lost its region, and AWS, where its replica is."""
+    with jeju_in(tmp_path_factory.mktemp("jeju"), page=slack.url) as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
 def world(
     mariadb_server: SandboxServer,
     mariadb_target: SandboxServer,
@@ -142,6 +150,7 @@ def world(
     s3_endpoint: str,
     configuration: Callable[..., Path],
     club: Club,
+    jeju: Jeju,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
     for server in (mariadb_server, mariadb_target, mysql_server):
@@ -193,7 +202,8 @@ def world(
         recovery_test={"checks": [str(checks)], "faces": None, "memory_mib": 64},
         repositories=[{"name": "local", "root": f"file://{repository}/busan"}],
     )
-    connections = {
+    configuration("jeju", **jeju.configuration())
+    connections = jeju.connections(mariadb_target) | {
         "AIRFLOW_CONN_BUSAN_MYSQL": database_connection(mysql_server),
         "AIRFLOW_CONN_LOST_MYSQL": json.dumps(
             {
@@ -227,6 +237,8 @@ def world(
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",  # seconds: no site changes meanwhile
             **connections,
         },
+        users={ADMIN: "admin", ONCALL: "admin"},
+        triggerer=True,
         preloaded=PRELOADED,
     )
     airflow.start()

@@ -77,6 +77,7 @@ def test_a_payment_without_its_member_is_a_red_run_and_nothing_stays(world: Worl
         "CREATE DATABASE club",
         "CREATE TABLE club.members (id INT PRIMARY KEY)",
         "CREATE TABLE club.payments (id INT PRIMARY KEY, member_id INT)",
+        "CREATE TABLE club.visits (id INT AUTO_INCREMENT PRIMARY KEY, member_id INT)",
         "INSERT INTO club.members VALUES (1), (2)",
         "INSERT INTO club.payments VALUES (10, 1), (11, 2)",
     )
@@ -85,12 +86,17 @@ def test_a_payment_without_its_member_is_a_red_run_and_nothing_stays(world: Worl
     assert world.airflow.wait(daily, world.airflow.trigger(daily)) == "success"
     servers.run(mysql_server, "DELETE FROM club.members WHERE id = 2")
 
-    run = world.airflow.trigger(test)
-    assert world.airflow.wait(test, run) == "failed"
+    with servers.writing(mysql_server, "INSERT INTO club.visits (member_id) VALUES (1)"):
+        run = world.airflow.trigger(test)
+        assert world.airflow.wait(test, run) == "failed"
 
     states = world.airflow.task_states(test, run)
     assert {task for task, state in states.items() if state == "failed"} == {"checks", "report", "notify"}
     assert states["stop_sandbox"] == "success"
+    verdicts = {check["name"]: check["verdict"] for check in world.airflow.xcom(test, run, "report", "proof")["checks"]}
+    assert verdicts.pop("payments_have_members") == "failed"
+    assert set(verdicts.values()) == {"passed"}, verdicts
+    assert "records" in verdicts
     told = world.told()
     assert "결제마다 회원이 있음" in told
     assert "11" in told

@@ -14,10 +14,11 @@ from spoqplus_backup.core.manifest import MANIFEST
 from spoqplus_backup.core.repository import holds, leases
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog
-from spoqplus_backup.core.repository.details import DetailsCache, SetDetails
+from spoqplus_backup.core.repository.details_cache import DetailsCache
 from spoqplus_backup.core.repository.removal import Entry, LocalRemover, Removed, open_remover
 from spoqplus_backup.core.repository.retention_model import RepositoryPlan
 from spoqplus_backup.core.repository.s3_removal import S3Remover
+from spoqplus_backup.core.repository.set_details import contents_of, details_of
 from spoqplus_backup.core.repository.survey import Copy
 from spoqplus_backup.core.retention import deleting
 from spoqplus_backup.core.retention.checking import check_newest
@@ -28,6 +29,7 @@ from spoqplus_backup.core.staging import Staging
 from support import s3
 from support.connections import FixedConnections
 from support.history import DAY, HOUR, Past, make_past, now
+from support.published import manifest_of
 
 pytestmark = pytest.mark.integration
 
@@ -393,13 +395,11 @@ def test_what_a_list_remembers_of_deleted_sets_is_forgotten(past: Past, where: s
     repository = past.repository(where)
     names = [past.publish(repository, "daily", DAY * days) for days in (9, 8, 3, 2)]
     copy = Copy(repository=where, place=where, medium="disk", offsite=False, bytes=1, tag="t")
-    at = now()
-    details = SetDetails(
-        sha256="0" * 64, started_at=at, finished_at=at, stored_bytes=1, raw_bytes=1, server="s", contents=()
-    )
+    manifest = manifest_of(names[0])
+    details, contents = details_of(manifest, "0" * 64), contents_of(manifest)
     cache = DetailsCache.of(past.settings)
     for url, name in [(repository.url, name) for name in names] + [("s3://elsewhere", names[0])]:
-        cache.put(url, name, copy, details)
+        cache.put(url, name, copy, details, contents)
     repository.delete(f"{names[1]}/{MANIFEST}")  # by somebody's hand
 
     assert run(past, where).sets == (names[0],)

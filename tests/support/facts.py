@@ -5,7 +5,7 @@ from typing import Any
 
 from spoqplus_backup.core.monitor.model import DiskSpace, KnownSet, Reach, RepositoryState, SiteFacts, TestFacts
 from spoqplus_backup.core.recovery.windows import Window
-from spoqplus_backup.core.repository.details import ComponentDetails, SetDetails
+from spoqplus_backup.core.repository.set_details import ComponentDetails, SetDetails
 from spoqplus_backup.core.repository.survey import Copy, SetCopies
 
 NOW = datetime(2026, 3, 10, 0, 0, tzinfo=timezone.utc)  # 09:00 in Seoul

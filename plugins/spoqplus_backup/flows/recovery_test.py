@@ -1,7 +1,7 @@
 """The recovery test's flow.
 
 fingerprint → archive → start_sandbox → fetch → load → apply_binlogs → restore_files → checks → (mask → masked_checks) →
-other_sets → report → notify; whatever happens, stop_sandbox takes the sandbox away.
+other_sets → stop_sandbox, which takes the sandbox away whatever happened → report → notify.
 """
 
 from typing import TYPE_CHECKING
@@ -64,9 +64,11 @@ def recovery_test(settings: Settings) -> None:
         ApplyBinlogsOperator(**stage(settings, "apply_binlogs", HELP)),
         restored,
     )
-    chain(checked[-1], other, reported, notified)
+    # Between a set-up and its teardown nothing runs when the set-up failed, whatever its trigger rule. So the report
+    # comes behind the teardown: a test that could not even start has one, too, and it can be cleared and made again.
     stopped = StopSandboxOperator(**stage(settings, "stop_sandbox"), execution_timeout=SHORT_TIMEOUT)
-    notified >> stopped.as_teardown(setups=[read, started])
+    chain(checked[-1], other, stopped.as_teardown(setups=[read, started]), reported, notified)
+    other >> reported  # else it would count as an end of the run
 
 
 def _checks(settings: Settings, restored: BaseOperator) -> list["BaseOperator | MappedOperator"]:

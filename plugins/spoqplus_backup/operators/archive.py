@@ -11,6 +11,7 @@ from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.messages import gap_text, local_time, text
 from spoqplus_backup.operators.base import SiteOperator, log_summary, run_name
 from spoqplus_backup.sites import site
+from spoqplus_backup.web.links import SetLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -175,6 +176,7 @@ class PublishIncrementalOperator(SiteOperator):
     """
 
     template_fields: Sequence[str] = ("verify_task_id",)
+    operator_extra_links = (SetLink(),)
     ui_color = "#ceead6"
 
     def __init__(self, *, verify_task_id: str, **kwargs: Any) -> None:

@@ -4,15 +4,17 @@
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spoqplus_backup.core.errors import BackupError, PermanentError
 from spoqplus_backup.messages import text
 from spoqplus_backup.operators.base import WARNINGS_KEY, SiteOperator, log_summary, run_name
+from spoqplus_backup.sites import site
+from spoqplus_backup.web.links import ConsoleLink, SetLink
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from spoqplus_backup.core.run import BackupRun
     from spoqplus_backup.core.settings import Settings
@@ -50,6 +52,7 @@ class BackupSetOperator(SiteOperator):
     """
 
     template_fields: Sequence[str] = ("cadence", "preflight_task_id")
+    operator_extra_links: Collection["BaseOperatorLink"] = (SetLink(),)
 
     def __init__(self, *, cadence: str, preflight_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -66,6 +69,17 @@ class BackupSetOperator(SiteOperator):
         if not isinstance(report, dict):
             raise PermanentError(f"The task {self.preflight_task_id} left no set id: clear it, and let it run.")
         return report
+
+    def console_url(self, name: str) -> str | None:
+        """Where a person sees a set's objects in AWS's console; None when no repository is there, or can't be asked."""
+        from spoqplus_backup.core.repository.console import console_url_of
+        from spoqplus_backup.hooks import AirflowConnections
+
+        try:
+            return console_url_of(site(self.site), AirflowConnections(), name)
+        except BackupError as error:  # the task itself tells it, where it matters
+            log.info("No link to the console: %s", error)
+            return None
 
     def backup_run(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> "BackupRun":
         """The run as `core` sees it."""
@@ -227,6 +241,7 @@ class EncryptOperator(ComponentOperator):
 class UploadOperator(ComponentOperator):
     """Sends a component's parts to every repository; what is already there is not sent again."""
 
+    operator_extra_links = (SetLink(), ConsoleLink())
     ui_color = "#e4f7fb"
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
@@ -239,6 +254,7 @@ class UploadOperator(ComponentOperator):
 class VerifyOperator(BackupSetOperator):
     """Checks every object of the set in every repository: there, with the right size and checksum."""
 
+    operator_extra_links = (SetLink(), ConsoleLink())
     ui_color = "#e6f4ea"
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
@@ -251,6 +267,7 @@ class VerifyOperator(BackupSetOperator):
 class PublishOperator(BackupSetOperator):
     """Signs the manifest and writes it last: from here on the set exists. Its outlets' events name the set."""
 
+    operator_extra_links = (SetLink(), ConsoleLink())
     ui_color = "#ceead6"
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:

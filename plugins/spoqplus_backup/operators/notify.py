@@ -14,6 +14,7 @@ from spoqplus_backup.messages import text
 from spoqplus_backup.operators.archive import GAP_KEY
 from spoqplus_backup.operators.base import ERROR_KEY, WARNINGS_KEY, SiteOperator
 from spoqplus_backup.operators.restore import DIFFERENCES_KEY
+from spoqplus_backup.web.links import SetLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -80,6 +81,7 @@ class NotifyBackupOperator(NotifyOperator):
     :param beside_task_ids: tasks that the set did not wait for; the run is red when one of them failed.
     """
 
+    operator_extra_links = (SetLink(),)
     template_fields: Sequence[str] = ("result_task_id", "beside_task_ids")
     runbook = "backup"
 
@@ -187,6 +189,8 @@ class NotifyArchiveOperator(ArchiveNotifyOperator):
 
 class NotifyIncrementalOperator(ArchiveNotifyOperator):
     """Reports an incremental backup: from when to when, how many logs and transactions, and the measured RPO."""
+
+    operator_extra_links = (SetLink(),)
 
     def message(self, context: "Context", report: "RunReport") -> "Message":
         from spoqplus_backup.notifications.archive import incremental_message
@@ -350,6 +354,30 @@ def tell_retention_approval(context: "Context", settings: "Settings", repository
     gone = plan.deletions
     message = approval_message(report, repository, len(gone), sum(item.bytes for item in gone), plan.share)
     _tell(context, settings, message, succeeded=True)
+
+
+def tell_failover_approval(context: "Context", settings: "Settings", *, first: bool) -> None:
+    """Tell Slack that the first, or the second person has to say whether the site fails over."""
+    from spoqplus_backup.notifications.dr_failover import approval_message
+
+    found = context["ti"].xcom_pull(task_ids="assess") or {}
+    message = approval_message(_failover_report(context, settings), found, first=first)
+    _tell(context, settings, message, succeeded=True, alone=True)
+
+
+def tell_failover_step(
+    context: "Context", settings: "Settings", step: str, words: str, warnings: Sequence[str], used: float
+) -> None:
+    """Tell Slack that a step of a failover is done, and how much of the recovery time is used."""
+    from spoqplus_backup.notifications.dr_failover import step_message
+
+    limit = settings.objectives.rto_hours * 3600
+    message = step_message(_failover_report(context, settings), step, words, warnings, used, limit)
+    _tell(context, settings, message, succeeded=True, alone=True)
+
+
+def _failover_report(context: "Context", settings: "Settings") -> "RunReport":
+    return _report(context, settings, {}, succeeded=True, runbook="dr_failover")
 
 
 def _tell(

@@ -210,6 +210,7 @@ class ReportOperator(SiteOperator):
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Conclude and store."""
+        from spoqplus_backup.core.proof import steps
         from spoqplus_backup.core.proof.model import FOLDER
         from spoqplus_backup.core.proof.results import conclude
         from spoqplus_backup.core.proof.store import PAGE, past_proofs, store_proof
@@ -225,6 +226,7 @@ class ReportOperator(SiteOperator):
         history = [item for item in past if item.id != proof.id]
         page = report_html(proof, history, settings.language, settings.timezone)
         proof = store_proof(settings, primaries, proof, page)
+        steps.remove(settings, run_id)
         place = f"{primaries[-1].url}/{FOLDER}/{proof.id}/{PAGE}"
         ti.xcom_push(key=PROOF_KEY, value=proof.model_dump(mode="json"))
         ti.xcom_push(key=PAGE_KEY, value=place)
@@ -250,7 +252,7 @@ class ReportOperator(SiteOperator):
 
 
 class StopSandboxOperator(SiteOperator):
-    """Ends the sandbox and removes everything that was restored, whatever happened before."""
+    """Ends the sandbox and removes everything that was restored, whatever happened before; what was found stays."""
 
     ui_color = "#fad2cf"
 

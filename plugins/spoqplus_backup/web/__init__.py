@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 PREFIX = "/spoqplus"
+PAGE_ROUTE = "backups"  # of the Backups page in Airflow's own UI: `/plugin/backups`
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 

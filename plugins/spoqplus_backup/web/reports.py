@@ -1,13 +1,11 @@
 """Serves the reports of recovery tests: `/spoqplus/reports/<site>/<id>`, as they lie signed in the repositories."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
-from fastapi import FastAPI, HTTPException, Path
+from fastapi import APIRouter, HTTPException, Path
 from fastapi.responses import HTMLResponse
 
 from spoqplus_backup.core.connections import Connections
@@ -15,30 +13,31 @@ from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.proof.store import page_of, proof_of
 from spoqplus_backup.core.repository.opener import open_repository
 from spoqplus_backup.core.settings import Settings
-from spoqplus_backup.web.metrics import metrics_router
+from spoqplus_backup.web.rights import Sites, may_see_dag
 
 log = logging.getLogger(__name__)
 
-# The page needs nothing from anywhere: its own policy, inside of it, says so too.
-HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"}
+# The page needs nothing from anywhere: its own policy, inside of it, says more; what it is styled with lies in it.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
+    "Referrer-Policy": "no-referrer",
+}
 
 
-def make_app(sites: Callable[[], Sequence[Settings]], connections: Connections) -> FastAPI:
-    """The application; `sites` are asked at each request."""
-    app = FastAPI(title="SPOQ Plus backup", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(metrics_router(sites, connections))
+def report_router(sites: Sites, connections: Connections) -> APIRouter:
+    """Its one route; `sites` are asked at each request."""
+    router = APIRouter()
 
-    @app.get("/reports/{site}/{test_id}", response_class=HTMLResponse)
+    @router.get("/reports/{site}/{test_id}", response_class=HTMLResponse)
     def report(site: str, test_id: Annotated[str, Path(pattern=r"^\d{8}_\d{6}$")], user: GetUserDep) -> HTMLResponse:
-        details = DagDetails(id=f"{site}_recovery_test")
-        if not get_auth_manager().is_authorized_dag(method="GET", details=details, user=user):
+        if not may_see_dag(user, f"{site}_recovery_test"):
             raise HTTPException(403, "You may not read the recovery tests of this site.")
         known: Mapping[str, Settings] = {settings.site: settings for settings in sites()}
         if site not in known:
             raise HTTPException(404, "There is no such site.")
         return HTMLResponse(_page(known[site], connections, test_id), headers=HEADERS)
 
-    return app
+    return router
 
 
 def _page(settings: Settings, connections: Connections, test_id: str) -> str:

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from spoqplus_backup.core.connections import ConnectionRecord
 from spoqplus_backup.core.monitor.model import Deletions, DiskSpace, Expiry
 from spoqplus_backup.core.recovery.windows import Unreachable
-from spoqplus_backup.core.repository.details import ComponentDetails
+from spoqplus_backup.core.repository.set_details import ComponentDetails
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.web import metrics
 from spoqplus_backup.web.exposition import GAUGES, Observed, exposition

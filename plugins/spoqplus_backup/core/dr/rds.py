@@ -53,6 +53,11 @@ class Instance:
         """Whether RDS does nothing with it just now."""
         return self.status == AVAILABLE
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it is in a state that it does not leave by itself."""
+        return self.status in _NEVER
+
 
 @dataclass(frozen=True)
 class Lag:
@@ -197,7 +202,7 @@ def promoted(rds: Any, identifier: str) -> Instance | None:
 
 
 def _refuse_hopeless(instance: Instance) -> None:
-    if instance.status in _NEVER:
+    if instance.is_hopeless:
         raise PermanentError(
             f"{instance.identifier} is {instance.status} and won't become available by itself: look at it in the RDS "
             "console (Logs & events), or restore another instance from a snapshot or a backup."

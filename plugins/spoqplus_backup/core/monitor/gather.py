@@ -27,7 +27,7 @@ from spoqplus_backup.core.monitor.model import (
     Reach,
     RepositoryState,
     SiteFacts,
-    TestFacts,
+    test_facts,
 )
 from spoqplus_backup.core.monitor.recovery_points import reach
 from spoqplus_backup.core.monitor.schedule import RECOVERY_TEST, after, cron_of, schedules
@@ -36,7 +36,8 @@ from spoqplus_backup.core.proof.model import Proof
 from spoqplus_backup.core.proof.store import past_proofs, proved_sets
 from spoqplus_backup.core.recovery.windows import unreachable
 from spoqplus_backup.core.repository.catalog import INCREMENTAL, NAMED_ONLY, Catalog
-from spoqplus_backup.core.repository.details import DetailsCache, described
+from spoqplus_backup.core.repository.details import described
+from spoqplus_backup.core.repository.details_cache import DetailsCache
 from spoqplus_backup.core.repository.holds import holds
 from spoqplus_backup.core.repository.opener import open_all
 from spoqplus_backup.core.repository.survey import SetCopies, Survey, ref_of
@@ -117,7 +118,7 @@ def gather(
         first_at=first_at,
         reaches=reaches,
         gaps=tuple(unreachable([window for item in reaches for window in item.windows])),
-        tests=tuple(map(_test_facts, proofs)),
+        tests=tuple(map(test_facts, proofs)),
         deletions=tuple(_deletions(settings, up)),
         next={name: after(settings, cron, now) for name, cron in schedules(settings).items()},
         due=_due(settings, listed, proofs, first_at),
@@ -271,15 +272,6 @@ def _state(
         error=None if error is None else str(error),
         sets=0 if error is not None else listed.in_repository[name],
         disk=None if folder is None else _space(folder),
-    )
-
-
-def _test_facts(proof: Proof) -> TestFacts:
-    return TestFacts(
-        **proof.model_dump(include={"id", "finished_at", "verdict", "backup", "rto_seconds", "rpo_seconds"}),
-        in_time=proof.in_time,
-        little_lost=proof.little_lost,
-        failed_checks=tuple(check.name for check in proof.checks if check.verdict == "failed"),
     )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from spoqplus_backup.core.manifest import Model
+from spoqplus_backup.core.proof.model import Proof
 from spoqplus_backup.core.recovery.windows import Unreachable, Window
 from spoqplus_backup.core.repository.catalog import NAMED_ONLY
 from spoqplus_backup.core.repository.details import Described
@@ -73,6 +74,17 @@ class TestFacts(Model):
     in_time: bool
     little_lost: bool
     failed_checks: tuple[str, ...]
+    run_id: str = ""
+
+
+def test_facts(proof: Proof) -> TestFacts:
+    """What a report tells in numbers."""
+    return TestFacts(
+        **proof.model_dump(include={"id", "run_id", "finished_at", "verdict", "backup", "rto_seconds", "rpo_seconds"}),
+        in_time=proof.in_time,
+        little_lost=proof.little_lost,
+        failed_checks=tuple(check.name for check in proof.checks if check.verdict == "failed"),
+    )
 
 
 class Deletions(Model):

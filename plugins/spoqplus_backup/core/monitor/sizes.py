@@ -3,7 +3,7 @@
 from statistics import median
 
 from spoqplus_backup.core.monitor.model import SiteFacts
-from spoqplus_backup.core.repository.details import ComponentDetails
+from spoqplus_backup.core.repository.set_details import ComponentDetails
 
 LEAST = 3  # sets before the newest that make a history
 

@@ -192,11 +192,24 @@ def load_checks(settings: Settings) -> tuple[Check, ...]:
     Raises:
         SettingsError: one is wrong: file, check, field, remedy.
     """
+    return checks_in(settings.recovery_test.checks or (SHIPPED,), _SETTING)
+
+
+def checks_in(folders: Sequence[Path], setting: str) -> tuple[Check, ...]:
+    """The checks of the files in some folders, in the order of the files' names.
+
+    Args:
+        folders: where they are.
+        setting: what names the folders, for errors.
+
+    Raises:
+        SettingsError: one is wrong: file, check, field, remedy.
+    """
     found: dict[str, Path] = {}
     checks: list[Check] = []
-    for folder in settings.recovery_test.checks or (SHIPPED,):
-        for path in _files(folder):
-            for check in read_checks(path):
+    for folder in folders:
+        for path in _files(folder, setting):
+            for check in read_checks(path, setting):
                 if check.name in found:
                     raise SettingsError(
                         f"{path}: the check {check.name}: `name` stands in {found[check.name]} too: rename one of the "
@@ -207,25 +220,25 @@ def load_checks(settings: Settings) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _files(folder: Path) -> Sequence[Path]:
+def _files(folder: Path, setting: str) -> Sequence[Path]:
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
     except OSError as error:
         raise SettingsError(
-            f"{folder} can't be listed ({error.strerror}): correct {_SETTING}, which names folders of checks."
+            f"{folder} can't be listed ({error.strerror}): correct {setting}, which names folders of checks."
         ) from error
     if not files:
-        raise SettingsError(f"{folder} holds no *.yaml file: put one there, as {_EXAMPLE}, or correct {_SETTING}.")
+        raise SettingsError(f"{folder} holds no *.yaml file: put one there, as {_EXAMPLE}, or correct {setting}.")
     return files
 
 
-def read_checks(path: Path) -> Iterator[Check]:
+def read_checks(path: Path, setting: str = _SETTING) -> Iterator[Check]:
     """The checks of one file.
 
     Raises:
         SettingsError: the file or a check is wrong.
     """
-    content = read_yaml(path, _SETTING, _EXAMPLE)
+    content = read_yaml(path, setting, _EXAMPLE)
     if unknown := sorted(map(str, content.keys() - {"checks"})):
         raise SettingsError(f"{path}: `{unknown[0]}` is an unknown field: a file has only `checks`, a list.")
     listed = content.get("checks")

@@ -91,17 +91,12 @@ def conclude(settings: Settings, run_id: str, stages: Mapping[str, Mapping[str, 
         known = steps.fingerprint(settings, run_id)
         facts |= {"place": known.place, "tables": len(known.tables), "rows": known.rows}
         facts |= {"server": f"{known.flavour} {known.version}"}
-        plan = load_plan(settings, run_id)
-        facts |= {
-            "backup": plan.backup,
-            "repository": plan.repository,
-            "backup_finished_at": plan.backup_finished_at,
-            "sandbox": plan.connection or "private",
-            "files": sum(planned.files for planned in plan.files),
-            "bytes": plan.sql_bytes + sum(planned.bytes for planned in plan.files),
-        }
     except PermanentError as error:  # it did not get that far
         failure = failure or str(error)
+    if record.tested is not None:
+        facts |= record.tested.model_dump()
+    else:
+        failure = failure or "Nothing was restored: look at the first task of the run that failed."
     checks = _results(settings, directory)
     measured = tuple(
         ProofStage(name=name, seconds=summary["seconds"], bytes=summary["bytes_in"]) for name, summary in stages.items()

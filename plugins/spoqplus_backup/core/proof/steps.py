@@ -49,6 +49,17 @@ OLDEST, REPLICA = OTHER_SETS = ("oldest_monthly", "replica")  # restored beside,
 LOCK_SECONDS = 3600.0  # another check holds the sandbox
 
 
+class TestedBackup(Model):
+    """What a test restores, as its report tells it when the restored data are gone; `bytes` are raw."""
+
+    backup: str
+    repository: str
+    backup_finished_at: datetime
+    sandbox: str
+    files: int
+    bytes: int
+
+
 class TestRecord(Model):
     """When what began. `rpo_seconds` is what would have been lost at `started_at`; None: nothing was ever archived."""
 
@@ -60,6 +71,7 @@ class TestRecord(Model):
     rpo_seconds: float | None
     restore_started_at: datetime | None = None
     restored_at: datetime | None = None
+    tested: TestedBackup | None = None
 
     @property
     def rto_seconds(self) -> float | None:
@@ -183,6 +195,16 @@ def start_sandbox(settings: Settings, connections: Connections, run_id: str) -> 
         target_root=str(directory(settings, run_id) / FILES),
     )
     plan = make_plan(settings, connections, request, run_id)
+    tested = TestedBackup(
+        backup=plan.backup,
+        repository=plan.repository,
+        backup_finished_at=plan.backup_finished_at,
+        sandbox=plan.connection or "private",
+        files=sum(planned.files for planned in plan.files),
+        bytes=plan.sql_bytes + sum(planned.bytes for planned in plan.files),
+    )
+    noted = record(settings, run_id).model_copy(update={"tested": tested})
+    write_json(directory(settings, run_id) / RECORD, noted)
     if (private := private_place(settings, connections, plan)) is not None:
         private.renew()
         private.start({}).stop()
@@ -240,10 +262,15 @@ def sandbox(settings: Settings, connections: Connections, plan: RestorePlan) -> 
 
 
 def end(settings: Settings, connections: Connections, run_id: str) -> None:
-    """Remove the server and everything that was restored. Harmless when there is nothing."""
+    """Remove the server and everything that was restored: what was found stays for the report. Harmless again."""
     for name in OTHER_SETS:
         forget(settings, connections, f"{run_id}/{name}")
     forget(settings, connections, run_id)
+    shutil.rmtree(directory(settings, run_id) / FILES, ignore_errors=True)
+
+
+def remove(settings: Settings, run_id: str) -> None:
+    """Remove what was found, when its report is kept. Harmless when there is nothing."""
     shutil.rmtree(directory(settings, run_id), ignore_errors=True)
 
 
@@ -277,5 +304,6 @@ def clean_up(settings: Settings, connections: Connections, keep: str) -> list[st
             continue
         log.warning("The recovery test %s was cut off: its server and data are removed", run_id)
         end(settings, connections, run_id)
+        remove(settings, run_id)
         found.append(run_id)
     return found

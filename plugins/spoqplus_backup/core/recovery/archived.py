@@ -37,6 +37,11 @@ class ArchivedLogs:
         self._names: dict[Timeline, list[str]] = {}
         self._loaded: dict[tuple[Timeline, str], tuple[BinlogSegment, str]] = {}
 
+    def forget_listings(self) -> None:
+        """List anew from here on; sidecars that were read stay: they never change."""
+        self._timelines.clear()
+        self._names.clear()
+
     def timelines(self, server_id: int | None = None) -> list[Timeline]:
         """The timelines of a server (or all), oldest first."""
         if server_id not in self._timelines:

@@ -113,6 +113,11 @@ class RestorePlan(Model):
         return sum(component.rows for component in self.components)
 
 
+def goes_to_binary_log(settings: Settings, plan: RestorePlan) -> bool:
+    """Whether the target's own binary log gets what a restore does; a new primary's has to lead on from it."""
+    return settings.restore.binary_log or plan.place != "server" or plan.request.environment == "dr"
+
+
 def restore_directory(settings: Settings, run_id: str) -> Path:
     """The folder of a restore on the worker's disk."""
     readable = _UNSAFE.sub("_", run_id)[:80]

@@ -21,11 +21,9 @@ def target_login(settings: Settings, connections: Connections, environment: Envi
     production_id = settings.database.connection
     if environment == "production":
         return production_id, connections.database(production_id)
-    test_id = settings.restore.test_connection
-    if environment == "sandbox":
-        test_id = settings.recovery_test.connection or test_id
-    test, production = connections.database(test_id), connections.database(production_id)
-    same = f"The connection {test_id} leads to the production server ({production_id}): point it at a test server."
+    test_id, test = _other_login(settings, connections, environment)
+    production = connections.database(production_id)
+    same = f"The connection {test_id} leads to the production server ({production_id}): point it at another server."
     if test.address == production.address:
         raise PermanentError(same)
     with server.connect(test) as connection:
@@ -33,6 +31,17 @@ def target_login(settings: Settings, connections: Connections, environment: Envi
     if identity == _identity_if_up(production):
         raise PermanentError(same)
     return test_id, test
+
+
+def _other_login(settings: Settings, connections: Connections, environment: Environment) -> tuple[str, DatabaseLogin]:
+    if environment == "dr":
+        from spoqplus_backup.core.dr.server import dr_login, dr_settings
+
+        return dr_settings(settings).database.connection, dr_login(settings, connections)
+    test_id = settings.restore.test_connection
+    if environment == "sandbox":
+        test_id = settings.recovery_test.connection or test_id
+    return test_id, connections.database(test_id)
 
 
 def _identity_if_up(login: DatabaseLogin) -> str | None:

@@ -16,7 +16,7 @@ from spoqplus_backup.core.recovery.target import PARAMETERS, Target, read_target
 from spoqplus_backup.core.run import ACCOUNTS, DATABASE, component_names, database_names
 from spoqplus_backup.core.settings import Settings
 
-Environment = Literal["test", "production", "sandbox"]
+Environment = Literal["test", "production", "sandbox", "dr"]
 Place = Literal["server", "rebuild", "sandbox"]
 
 
@@ -24,7 +24,7 @@ OF_A_SANDBOX = frozenset(("to_place", "private"))  # fields that only a recovery
 
 
 class RestoreRequest(Model):
-    """What a person asked for; the environment `sandbox` is the recovery test's, which asks by itself.
+    """What a person asked for; `sandbox` is the recovery test's environment and `dr` the failover's, which ask so.
 
     `private` is a sandbox that is started for it, not a server that the configuration names.
     """
@@ -142,8 +142,8 @@ def _known() -> str:
 
 
 def _refuse_sandbox(given: Mapping[str, Any]) -> None:
-    """What only a recovery test asks for."""
-    if given.get("environment") == "sandbox":
+    """What only a recovery test or a failover asks for."""
+    if given.get("environment") in ("sandbox", "dr"):
         raise SettingsError("The parameter environment is wrong: choose test or production.")
     if own := sorted(given.keys() & OF_A_SANDBOX):
         raise SettingsError(f"The parameter {own[0]} is wrong: there is no such parameter; there are {_known()}.")

@@ -24,7 +24,7 @@ from spoqplus_backup.core.recovery.files.steps import finish_files, kept_aside, 
 from spoqplus_backup.core.recovery.index import index_path, open_index
 from spoqplus_backup.core.recovery.keeping import keep_sets, release_sets
 from spoqplus_backup.core.recovery.place import SANDBOX, forget_progress, private_place, working_server
-from spoqplus_backup.core.recovery.plan import VERIFIED, RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.plan import VERIFIED, RestorePlan, goes_to_binary_log, restore_directory
 from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.roll_forward import (
     Held,
@@ -149,7 +149,7 @@ def _load(
         login=login,
         program=client.find("mysql", settings.database.client_directory, manifest.server.flavour),
         connections=settings.restore.connections or min(usable_cores() + 1, MOST_CONNECTIONS),
-        binary_log=settings.restore.binary_log or plan.place != "server",  # a private server has none
+        binary_log=goes_to_binary_log(settings, plan),  # a private server has none
         into_schema=plan.request.into_schema if plan.place == "server" else None,
         hold_events=plan.place == "server" and plan.replay is not None,
     )

@@ -21,7 +21,7 @@ from spoqplus_backup.core.recovery.applier import apply_logs
 from spoqplus_backup.core.recovery.archived import LOGS, ArchivedLogs, fetch_log, next_name, opened, sealed_log
 from spoqplus_backup.core.recovery.own_logs import gtids_of, own_logs
 from spoqplus_backup.core.recovery.place import private_place, rebuild_job, working_server
-from spoqplus_backup.core.recovery.plan import RestorePlan, restore_directory
+from spoqplus_backup.core.recovery.plan import RestorePlan, goes_to_binary_log, restore_directory
 from spoqplus_backup.core.recovery.reach import target_login
 from spoqplus_backup.core.recovery.replay import Options, Replay, ReplayResult, forget, replay
 from spoqplus_backup.core.recovery.target import PlannedReplay, has_gtid
@@ -140,7 +140,7 @@ def apply_binlogs(settings: Settings, connections: Connections, plan: RestorePla
         if way is not None:
             options = Options(
                 key=f"{plan.run_id}#{generation}",
-                binary_log=settings.restore.binary_log or plan.place != "server",
+                binary_log=goes_to_binary_log(settings, plan),
                 skip_accounts=all(component.name != ACCOUNTS for component in plan.components),
                 databases=frozenset(settings.database.databases) or None,
                 events=tuple(held.events),
@@ -227,7 +227,7 @@ def forget_replay(settings: Settings, connections: Connections, plan: RestorePla
     record = replay_record(restore_directory(settings, plan.run_id))
     if record is not None:
         _, login = target_login(settings, connections, plan.request.environment)
-        forget(login, f"{plan.run_id}#{record.generation}", binary_log=settings.restore.binary_log)
+        forget(login, f"{plan.run_id}#{record.generation}", binary_log=goes_to_binary_log(settings, plan))
 
 
 def replay_record(directory: Path) -> ReplayRecord | None:

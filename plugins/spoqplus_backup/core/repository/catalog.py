@@ -18,7 +18,9 @@ LATEST = "latest"
 SAFETY = "safety"  # cadence of what restores replaced
 INCREMENTAL = "incremental"  # cadence of binary logs, which nobody restores alone
 # What lies beside the cadences' folders: nothing in there is a set, and some of it is large.
-OTHER_FOLDERS = frozenset({PROBE_FOLDER, "binlog", "faces", "holds", "leases", "recovery_tests", "reports", "staging"})
+OTHER_FOLDERS = frozenset(
+    {PROBE_FOLDER, "binlog", "faces", "failovers", "holds", "leases", "recovery_tests", "reports", "staging"}
+)
 NAMED_ONLY = frozenset({SAFETY, INCREMENTAL})  # never meant by "latest" or by a day
 
 _ID = re.compile(r"\d{8}_\d{6}")

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 ROOT = "holds"
 SIDECAR, SIGNATURE = ".json", ".json.sig"
+UNSIGNED = "? (unsigned)"
 
 
 class Hold(Model):
@@ -118,25 +119,30 @@ def is_held(repositories: Iterable[Repository], name: str) -> bool:
     return any(repository.stat(_key(name) + SIDECAR) is not None for repository in repositories)
 
 
-def holds(repository: Repository, public_key_files: Sequence[Path]) -> dict[str, str]:
-    """The sets that are held in a repository, and why in words."""
+def held(repository: Repository, public_key_files: Sequence[Path]) -> dict[str, Hold | None]:
+    """The holds in a repository, by the set; None of one that can't be believed, and holds all the same."""
     found = {}
     for key in repository.list(f"{ROOT}/"):
         if key.endswith(SIDECAR):
             name = key.removeprefix(f"{ROOT}/").removesuffix(SIDECAR)
-            found[name] = _words(repository, key, public_key_files)
+            found[name] = _read(repository, key, public_key_files)
     return found
 
 
-def _words(repository: Repository, key: str, public_key_files: Sequence[Path]) -> str:
+def holds(repository: Repository, public_key_files: Sequence[Path]) -> dict[str, str]:
+    """The sets that are held in a repository, and why in words."""
+    return {name: made.words if made else UNSIGNED for name, made in held(repository, public_key_files).items()}
+
+
+def _read(repository: Repository, key: str, public_key_files: Sequence[Path]) -> Hold | None:
     where = f"{repository.url}/{key}"
     try:
         content = repository.read(key)
         verify_signature(content, repository.read(key.removesuffix(SIDECAR) + SIGNATURE), public_key_files, where)
-        return Hold.model_validate_json(content).words
+        return Hold.model_validate_json(content)
     except (IntegrityError, ValidationError) as error:
         log.warning("The hold %s can't be believed, and holds all the same: %s", where, error)
-        return "? (unsigned)"
+        return None
 
 
 def _key(name: str) -> str:

@@ -73,6 +73,9 @@ _POLICY = "s3:ListBucket, s3:ListBucketMultipartUploads, s3:GetObject, s3:PutObj
 _LOCK_POLICY = ", and for object lock s3:PutObjectRetention and s3:GetObjectRetention"
 
 
+AMAZON = (".amazonaws.com", ".amazonaws.com.cn")  # hosts whose buckets' names are the only ones of their kind
+
+
 class S3Repository:
     """Objects below a prefix of a bucket."""
 
@@ -104,9 +107,15 @@ class S3Repository:
     @property
     def place(self) -> str:
         """The bucket: of AWS by its name, which is the only one of its kind, elsewhere on its server."""
-        server = urlsplit(self._client.meta.endpoint_url)
-        aws = (server.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        return f"s3://{self.bucket}" if aws else f"{server.netloc}/{self.bucket}"
+        if self.amazon_region is not None:
+            return f"s3://{self.bucket}"
+        return f"{urlsplit(self._client.meta.endpoint_url).netloc}/{self.bucket}"
+
+    @property
+    def amazon_region(self) -> str | None:
+        """Where in AWS it is asked; None on any other server."""
+        host = urlsplit(self._client.meta.endpoint_url).hostname or ""
+        return str(self._client.meta.region_name) if host.endswith(AMAZON) else None
 
     def probe(self) -> None:
         """See that it can be written to, read from and listed, and that it can keep what is stored as configured."""

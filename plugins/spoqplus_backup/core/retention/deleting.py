@@ -18,7 +18,7 @@ from spoqplus_backup.core.process import check_cancelled
 from spoqplus_backup.core.progress import Progress, human_bytes
 from spoqplus_backup.core.repository import leases
 from spoqplus_backup.core.repository.binlogs import SIDECAR, log_number
-from spoqplus_backup.core.repository.details import DetailsCache
+from spoqplus_backup.core.repository.details_cache import DetailsCache
 from spoqplus_backup.core.repository.holds import is_held
 from spoqplus_backup.core.repository.removal import BrokenUpload, Entry, Removed, Remover, open_others, open_remover
 from spoqplus_backup.core.repository.retention import plan_retention

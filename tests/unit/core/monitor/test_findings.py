@@ -9,7 +9,7 @@ from spoqplus_backup.core.monitor.findings import findings
 from spoqplus_backup.core.monitor.model import Deletions, DiskSpace, Expiry, Reach, TestFacts
 from spoqplus_backup.core.monitor.promises import promises
 from spoqplus_backup.core.monitor.sizes import usual_bytes
-from spoqplus_backup.core.repository.details import ComponentDetails
+from spoqplus_backup.core.repository.set_details import ComponentDetails
 from spoqplus_backup.core.settings import Settings
 from support.facts import DAY, GIB, HOUR, NOW, a_set, state, well, window
 

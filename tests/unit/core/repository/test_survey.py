@@ -10,7 +10,8 @@ import pytest
 from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.manifest import MANIFEST
 from spoqplus_backup.core.repository.catalog import Catalog
-from spoqplus_backup.core.repository.details import Described, DetailsCache, described
+from spoqplus_backup.core.repository.details import Described, described
+from spoqplus_backup.core.repository.details_cache import DetailsCache
 from spoqplus_backup.core.repository.local import LocalRepository
 from spoqplus_backup.core.repository.s3 import S3Repository
 from spoqplus_backup.core.repository.survey import Copy, SetCopies, Survey

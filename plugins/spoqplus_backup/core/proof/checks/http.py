@@ -28,6 +28,11 @@ class _TooSlowError(OSError):
 
 
 def check(scene: Scene, definition: HttpCheck) -> Sequence[Notice]:
+    """Ask for the page; see `answer_of`."""
+    return answer_of(definition)
+
+
+def answer_of(definition: HttpCheck) -> Sequence[Notice]:
     """Ask for the page.
 
     Raises:
@@ -36,7 +41,7 @@ def check(scene: Scene, definition: HttpCheck) -> Sequence[Notice]:
     wanted = definition.http
     started = time.monotonic()
     try:
-        status, body = _ask(wanted.url, definition.timeout_seconds)
+        status, body = ask(wanted.url, definition.timeout_seconds)
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise CheckFailed(
@@ -78,7 +83,13 @@ def check(scene: Scene, definition: HttpCheck) -> Sequence[Notice]:
     ]
 
 
-def _ask(url: str, seconds: float) -> tuple[int, bytes]:
+def ask(url: str, seconds: float) -> tuple[int, bytes]:
+    """The status and the beginning of what a page answers, from here: past any proxy, following nothing.
+
+    Raises:
+        OSError: there is no answer in time.
+        HTTPException: it is none.
+    """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
     deadline = time.monotonic() + seconds
     try:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
+from spoqplus_backup.core.connections import DatabaseLogin
 from spoqplus_backup.core.notice import Notice, notice
 from spoqplus_backup.core.proof.definitions import MOST_ROWS, SqlCheck
 from spoqplus_backup.core.proof.measure import FAILED
@@ -15,16 +16,21 @@ SAMPLES = 5
 
 
 def check(scene: Scene, definition: SqlCheck) -> Sequence[Notice]:
-    """Ask the restored server.
+    """Ask the restored server; see `answer_of`."""
+    return answer_of(scene.login, definition, scene.measured.get(definition.name))
+
+
+def answer_of(login: DatabaseLogin, definition: SqlCheck, measured: object = None) -> Sequence[Notice]:
+    """Ask a server; `measured` is what production answered, where that is asked for.
 
     Raises:
         CheckFailed: it answers something else.
         StatementError: it refuses the query.
     """
-    with reading(scene.login) as connection:
+    with reading(login) as connection:
         rows = answer(connection, definition.sql, definition.timeout_seconds)
     if definition.asks_production:
-        return _as_production(rows, scene.measured.get(definition.name))
+        return _as_production(rows, measured)
     kind, wanted = definition.expect.kind, definition.expect.value
     if kind == "value":
         return _value(rows, wanted)

@@ -1,0 +1,1 @@
+import support.airflow_home  # noqa: F401 (before Airflow is imported)
