@@ -161,7 +161,9 @@ if [ "$1" = run ]; then
     while [ "$1" != --volume ]; do shift; done
     home=${2%:/deploy}
     case $4 in
-    spoqplus-backup) echo private >"$home/worker-backup/signing.key"; echo public >"$home/worker-backup/signing.pub" ;;
+    spoqplus-backup)
+        folder=$home${8#/deploy}
+        echo private >"$folder/signing.key"; echo public >"$folder/signing.pub" ;;
     age-keygen) echo "# public key: age1demo" ;;
     esac
 fi
@@ -182,9 +184,9 @@ class Deployment:
             "SPOQPLUS_HOME": str(self.home),
         }
 
-    def run(self, command: str, **env: str) -> str:
+    def run(self, *command: str, **env: str) -> str:
         done = subprocess.run(
-            [ROOT / "scripts" / "stack.sh", command], env=self._env | env, check=True, capture_output=True, text=True
+            [ROOT / "scripts" / "stack.sh", *command], env=self._env | env, check=True, capture_output=True, text=True
         )
         return done.stdout
 
@@ -274,3 +276,56 @@ def test_containers_never_run_as_root(deployment: Deployment) -> None:
     deployment.run("setup")
     (uid,) = re.findall(r"^AIRFLOW_UID=(\d+)$", deployment.env_file.read_text(), re.MULTILINE)
     assert int(uid) == (os.getuid() or 50000)
+
+
+# ---- other hosts, Kubernetes ----
+
+
+def test_another_host_gets_what_it_needs_and_no_more(deployment: Deployment) -> None:
+    deployment.run("setup")
+    deployment.run("host", "busan", "10.0.0.5")
+    made = deployment.files()
+    mine = {name.removeprefix("hosts/busan/") for name in made if name.startswith("hosts/busan/")}
+    assert mine == {
+        "env",
+        "config/busan.yaml",
+        "secrets/celery_broker_url",
+        "secrets/celery_result_backend",
+        "worker-backup/connections.json",
+        "worker-backup/signing.key",
+        "worker-backup/signing.pub",
+        "worker-backup/busan.pub",
+    }
+    assert made["hosts/busan/secrets/celery_broker_url"].endswith("@10.0.0.5:6379/0")
+    assert "@10.0.0.5:5432/celery" in made["hosts/busan/secrets/celery_result_backend"]
+    assert "SPOQPLUS_QUEUE=busan\n" in made["hosts/busan/env"]
+    site = yaml.safe_load(made["hosts/busan/config/busan.yaml"])
+    assert (site["site"], site["airflow"]["queue"], site["restore"]["queue"]) == ("busan", "busan", "recovery")
+    assert [item["root"] for item in site["repositories"]] == [
+        "file:///backup/repository/busan",
+        "s3://spoqplus-backup-busan",
+    ]
+    assert {"worker-recovery/busan.pub", "api-server/busan.pub"} <= made.keys()
+
+
+def test_the_compose_file_of_another_host_is_the_backup_worker_alone() -> None:
+    text = (ROOT / "include" / "compose" / "worker.yaml").read_text("utf-8").replace("!reset", "")
+    assert yaml.safe_load(text)["services"].keys() == {"worker-backup"}
+
+
+def test_the_values_of_the_helm_chart_hold_no_secret_and_have_a_set_for_each_queue() -> None:
+    values = yaml.safe_load((ROOT / "include" / "helm" / "values.yaml").read_text("utf-8"))
+    claims = yaml.safe_load_all((ROOT / "include" / "helm" / "volumes.yaml").read_text("utf-8"))
+    known = {claim["metadata"]["name"] for claim in claims}
+    assert values["executor"] == "CeleryExecutor"
+    assert f"=={values['airflowVersion']}" == pins("requirements.txt")["apache-airflow"]
+    assert not {"fernetKey", "apiSecretKey", "jwtSecret"} & values.keys()
+    assert values["createUserJob"]["enabled"] is False
+    sets = {item["queue"]: item for item in values["workers"]["celery"]["sets"]}
+    assert sets.keys() == {"backup", "recovery"}
+    for item in sets.values():
+        volumes = {volume["name"]: volume for volume in item["extraVolumes"]}
+        assert {mount["name"] for mount in item["extraVolumeMounts"]} == volumes.keys()
+        used = {v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v}
+        assert used <= known
+        assert item["replicas"] == 1
