@@ -208,6 +208,21 @@ class Deployment:
         docker("start", container["Id"])
         self.until_new(service, container["State"]["StartedAt"])
 
+    def ask_to_end(self, worker: str) -> None:
+        """What `docker stop` does first; returns when Celery has heard it."""
+        docker("kill", "--signal=TERM", self.project.container(worker)["Id"])
+        said = "Warm shutdown"
+        self.airflow.until("Celery heard it", lambda: said in self.project.compose("logs", "--tail=200", worker), 60)
+
+    def start_again(self, worker: str, seconds: float = 300) -> None:
+        """Wait until a worker that was asked to has ended by itself, and start it."""
+        container = self.project.container(worker)
+        self.airflow.until(
+            f"{worker} ended", lambda: self.project.container(worker)["State"]["Status"] == "exited", seconds
+        )
+        docker("start", container["Id"])
+        self.until_new(worker, container["State"]["StartedAt"])
+
     def restart(self, service: str) -> None:
         """Restart it, and wait until it is healthy again."""
         before = self.project.container(service)["State"]["StartedAt"]

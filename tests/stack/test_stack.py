@@ -160,16 +160,10 @@ def test_a_worker_that_is_stopped_lets_its_dump_end(stack: Deployment) -> None:
     stack.hold_dumps()
     run_id = stack.begin(DAILY)
     stack.wait_for_held_dump()
-    container = stack.project.container("worker-backup")
-    stack.project.compose("kill", "--signal=TERM", "worker-backup")
-    stack.airflow.until(
-        "Celery heard that it has to end",
-        lambda: "Warm shutdown" in stack.project.compose("logs", "--tail=200", "worker-backup"),
-        60,
-    )
+    stack.ask_to_end("worker-backup")
     assert stack.airflow.tasks(DAILY, run_id)[DUMP]["state"] == "running"
     stack.let_dumps_go()
-    stack.until_new("worker-backup", container["State"]["StartedAt"])
+    stack.start_again("worker-backup")
     tasks = stack.end(DAILY, run_id)
     assert tasks[DUMP]["try_number"] == 1
     assert len(stack.published() - before) == 1
