@@ -59,8 +59,9 @@ class RdsPromotedTrigger(BaseTrigger):
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event: `done`, `failed` (no retry helps), or `late`."""
+        """One event: `done`, `failed` (no retry helps), or `late`. The task has just looked, so a pause comes first."""
         while True:
+            await asyncio.sleep(self.poll_seconds)
             try:
                 instance = await asyncio.to_thread(self.look)
             except PermanentError as error:
@@ -75,7 +76,6 @@ class RdsPromotedTrigger(BaseTrigger):
             if time.time() > self.deadline:
                 yield self.event("late", self.waiting.identifier)
                 return
-            await asyncio.sleep(self.poll_seconds)
 
     def look(self) -> Instance | None:
         """Look once; blocks, so it runs in a thread."""

@@ -16,6 +16,7 @@ DAGS = (
     "restore",
     "retention",
     "recovery_test",
+    "monthly_digest",
     "dr_failover",
 )
 

@@ -20,6 +20,7 @@ from spoqplus_backup.core.crypto import generate_signing_key
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from spoqplus_backup.core.settings import load_settings
 from support import servers
+from support.aws import REPLICA
 from support.club import Club, club_in
 from support.dump_gate import DumpGate
 from support.jeju import ONCALL, Jeju, jeju_in
@@ -177,6 +178,7 @@ def world(
         "careless",
         database=database,
         restore={"test_connection": "spoqplus_mysql"},
+        dr={"connection": "jeju_aws", "database": {"replica": REPLICA}, "approval_hours": 0.0005},  # nobody is so quick
         repositories=[{"name": "local", "root": f"file://{repository}/careless"}],
     )
     # A third site, whose test server is a service of this machine that can be rebuilt.

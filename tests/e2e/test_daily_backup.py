@@ -4,8 +4,10 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
+import requests
 
 from airflow_instance import AirflowError
 from support.servers import wait_until
@@ -52,6 +54,27 @@ def test_a_backup_ends_published_in_both_repositories_and_told(world: World) -> 
     assert f"{published['coordinates']['file']}:{published['coordinates']['position']}" in told
     assert f"{world.airflow.url}/dags/{DAILY}/runs/" in told
     assert not list(world.settings.staging.directory.glob("spoqplus/daily/*")), "staging of a good run goes"
+    leads_to_its_set(world, run, published["set"])
+
+
+def leads_to_its_set(world: World, run: str, name: str) -> None:
+    """From the run's tasks to the Backups page, where the set is."""
+    page = f"/plugin/backups/spoqplus/#/spoqplus/{name}"
+    for task in ("preflight", "database.upload", "publish", "notify"):
+        path = f"/dags/{DAILY}/dagRuns/{quote(run, safe='')}/taskInstances/{task}/links"
+        links = world.airflow.request("GET", path)["extra_links"]
+        assert [url for url in links.values() if url] == ([] if task == "preflight" else [page]), task
+    headers = {"Authorization": f"Bearer {world.airflow.token()}"}
+    answers = []
+
+    def seen() -> bool:
+        found = requests.get(f"{world.airflow.url}/spoqplus/api/spoqplus/sets?q={name}", headers=headers, timeout=30)
+        answers[:] = found.json()["items"]
+        return bool(answers) and answers[0]["copies"] == ["local", "s3"] and answers[0]["stored_bytes"] is not None
+
+    wait_until(seen, 120, f"the Backups page to show {name}: {answers}")
+    made = f"{world.airflow.url}/spoqplus/api/runs/{DAILY}/{quote(run, safe='')}"
+    assert requests.get(made, headers=headers, timeout=30).json()["sets"] == [name]
 
 
 def test_killed_programs_tasks_and_clears_end_in_one_whole_set(world: World) -> None:

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 FAILOVER = "jeju_dr_failover"
 REASON = "The region of Seoul is gone"
+DONE = ("fence", "promote_replica", "apply_terraform", "health", "switch_dns", "verify")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,23 @@ def test_a_rehearsal_changes_nothing_and_is_red_when_a_failover_would_fail(
     jeju.cloud.simulated.clear()
 
 
-def test_two_people_fail_over_and_a_step_that_fails_goes_on(world: World, jeju: Jeju, backups: str) -> None:
+def test_refused_or_not_answered_nothing_is_changed(world: World, jeju: Jeju) -> None:
+    since = len(world.slack.messages)
+    late, asked = "careless_dr_failover", {"mode": "failover", "reason": REASON}
+    runs = {late: world.airflow.trigger(late, asked), FAILOVER: world.airflow.trigger(FAILOVER, asked)}
+    world.airflow.answer(FAILOVER, runs[FAILOVER], "approve_first", "Reject", user=ONCALL)
+    for dag_id, run in runs.items():
+        assert world.airflow.wait(dag_id, run) == "failed"
+        states = world.airflow.task_states(dag_id, run)
+        assert states["approve_first"] == "failed"
+        assert {states[name] for name in DONE} == {"upstream_failed"}
+    messages = "\n".join(told(world, since))
+    assert "oncall 님이 거절했습니다. 아무것도 바꾸지 않았습니다." in messages
+    assert "시간 안에 아무도 답하지 않았습니다. 아무것도 바꾸지 않았습니다." in messages
+    assert (jeju.cloud.promotions, jeju.terraform.present(), journal(jeju)) == (0, set(), [])
+
+
+def test_two_people_fail_over_and_what_fails_on_the_way_goes_on(world: World, jeju: Jeju, backups: str) -> None:
     since = len(world.slack.messages)
     run = world.airflow.trigger(FAILOVER, {"mode": "failover", "reason": REASON})
     world.airflow.answer(FAILOVER, run, "approve_first", "Approve")
@@ -85,38 +102,48 @@ def test_two_people_fail_over_and_a_step_that_fails_goes_on(world: World, jeju: 
     assert "admin" in asked["body"], "who was first"
 
     since = len(world.slack.messages)
-    jeju.cloud.states += ["modifying", "backing-up", "modifying"]  # a promotion takes time
+    jeju.cloud.states, jeju.cloud.stuck = ["storage-full"], True  # it never gets available
     world.airflow.clear(FAILOVER, run, ["approve_second"])
     world.airflow.answer(FAILOVER, run, "approve_second", "Approve", user=ONCALL)
+    assert world.airflow.wait(FAILOVER, run) == "failed"
+    half_way = told(world, since)[-1]
+    for line in ("✅ 이전 운영 차단", "❌ 복제본 승격", "⬜ DNS 전환", "storage-full"):
+        assert line in half_way
+
+    jeju.cloud.states, jeju.cloud.stuck = ["modifying", "backing-up", "modifying"], False  # a promotion takes time
+    jeju.cloud.statuses, jeju.cloud.code, jeju.cloud.within = [400, 400], "Throttling", ""  # too many requests
+    world.airflow.clear(FAILOVER, run, ["promote_replica"])
+    world.airflow.wait_for_task(FAILOVER, run, "promote_replica", {"success"})
+    jeju.cloud.always, jeju.cloud.code, jeju.cloud.within = 400, "InvalidChangeBatch", "/rrset/"
+    assert world.airflow.wait(FAILOVER, run) == "failed"
+    assert "InvalidChangeBatch" in told(world, since)[-1]
+    assert world.airflow.task_states(FAILOVER, run)["health"] == "success"
+
+    jeju.cloud.always, jeju.cloud.within = None, ""
+    world.airflow.clear(FAILOVER, run, ["switch_dns"])
     assert world.airflow.wait(FAILOVER, run) == "success", failed_logs(world, run)
 
     tasks = world.airflow.tasks(FAILOVER, run)
-    done = ("fence", "promote_replica", "apply_terraform", "health", "switch_dns", "verify")
-    assert {tasks[name]["state"] for name in done} == {"success"}
+    assert {tasks[name]["state"] for name in DONE} == {"success"}
     assert {task["state"] for name, task in tasks.items() if name.startswith("restore")} == {"skipped"}
     assert tasks["apply_terraform"]["try_number"] == 2, "it failed half-way, and went on"
     assert jeju.terraform.present() == {"network", "application"}
     assert jeju.cloud.promotions == 1
-    assert jeju.fence_log.read_text() == "fenced\n"
+    assert jeju.fence_log.read_text() == "fenced\n", "what is done is not done twice"
     assert jeju.cloud.records()[f"{DOMAIN}. A"]["ResourceRecords"] == [{"Value": ADDRESS}]
     assert world.airflow.xcom(FAILOVER, run, "switch_dns")["resolved"] == {f"{DOMAIN}.": [ADDRESS]}
 
-    asked_again, *steps, end = told(world, since)
-    assert "두 번째 승인" in asked_again
-    assert len(steps) == len(done), "one message a step"
-    assert all("복구 시간" in message for message in steps)
+    steps = [message for message in told(world, since) if "복구 시간" in message]
+    assert len(steps) == len(DONE), "one message a step"
     assert "보관된 로그" in steps[1], "what the replica lacked is told"
+    end = told(world, since)[-1]
     assert "전환 완료" in end
     assert "admin, oncall" in end
     (story,) = journal(jeju)
     assert story.is_complete
-    assert list(dict.fromkeys(entry.step for entry in story.entries)) == list(done)
-    assert [entry.event for entry in story.entries if entry.step == "apply_terraform"] == [
-        "begun",
-        "failed",
-        "begun",
-        "done",
-    ]
+    assert list(dict.fromkeys(entry.step for entry in story.entries)) == list(DONE)
+    events = [(entry.step, entry.event) for entry in story.entries if entry.event != "begun"]
+    assert [step for step, event in events if event == "failed"] == ["promote_replica", "apply_terraform", "switch_dns"]
 
 
 def test_when_the_replica_is_lost_too_backups_and_logs_go_into_a_new_instance(
@@ -130,6 +157,7 @@ def test_when_the_replica_is_lost_too_backups_and_logs_go_into_a_new_instance(
     world.airflow.answer(FAILOVER, run, "approve_second", "Approve")
     page = world.airflow.approval(FAILOVER, run, "approve_second")["body"]
     assert "우리 백업과 로그에서 복원" in page
+    assert "한 것 fence, promote_replica" in page, "what the run before did"
     assert world.airflow.wait(FAILOVER, run) == "success", failed_logs(world, run)
 
     tasks = world.airflow.tasks(FAILOVER, run)

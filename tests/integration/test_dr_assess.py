@@ -90,6 +90,7 @@ def test_a_failover_by_the_replica_would_work(tmp_path: Path, aws: Cloud, page: 
     assert "can't be reached" in mind
     assert found.production == "partly"
     assert (aws.records(), aws.promotions) == (before, 0)
+    assert list(tmp_path.rglob("*.tfplan")) == [], "a plan holds variables"
 
 
 def test_everything_that_would_fail_is_named_at_once(tmp_path: Path, aws: Cloud) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,13 @@ REAL = [path for name, path in binaries().items() if name != "stand-in"]
 AWS_SECRET = "secret/of+the=cloud"
 
 
-@pytest.fixture(params=binaries().values(), ids=binaries().keys())
+@pytest.fixture
 def binary(request: pytest.FixtureRequest) -> Path:
-    found: Path = request.param
-    return found
+    """A real one where there is one; tests of what the stand-in imitates run with each."""
+    return Path(getattr(request, "param", next(iter(binaries().values()))))
+
+
+with_each = pytest.mark.parametrize("binary", binaries().values(), ids=binaries().keys(), indirect=True)
 
 
 @pytest.fixture
@@ -68,6 +72,7 @@ def opened(tmp_path: Path, binary: Path, configuration: Configuration) -> Open:
     return open_it
 
 
+@with_each
 def test_plans_and_applies_exactly_that_and_says_what_it_does(
     opened: Open, configuration: Configuration, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,6 +123,7 @@ def test_secrets_are_in_no_argument_and_no_environment(
         assert secret not in text
 
 
+@with_each
 def test_a_failure_half_way_is_told_and_the_next_plan_goes_on(
     opened: Open, configuration: Configuration, tmp_path: Path
 ) -> None:
@@ -140,6 +146,7 @@ def test_a_failure_half_way_is_told_and_the_next_plan_goes_on(
     assert configuration.present() == {"network", "servers"}
 
 
+@with_each
 def test_a_locked_state_is_respected_and_the_holder_named(
     opened: Open, configuration: Configuration, tmp_path: Path
 ) -> None:
@@ -162,6 +169,7 @@ def test_a_locked_state_is_respected_and_the_holder_named(
     assert opened("run-2").plan().add == 0
 
 
+@with_each
 def test_cancelled_it_saves_its_state_and_gives_the_lock_back(
     opened: Open, configuration: Configuration, tmp_path: Path
 ) -> None:
@@ -176,12 +184,9 @@ def test_cancelled_it_saves_its_state_and_gives_the_lock_back(
 
     canceller = threading.Thread(target=cancel)
     canceller.start()
-    try:
-        with pytest.raises(Cancelled, match="1 resources were finished"):
-            run.apply(planned)
-    finally:
-        canceller.join()
-        process.reset_cancellation()
+    with pytest.raises(Cancelled, match="1 resources were finished"):
+        run.apply(planned)
+    canceller.join()
     assert configuration.present() == {"network"}
     assert not configuration.is_locked
 
@@ -232,34 +237,40 @@ def test_a_plan_that_destroys_is_refused_unless_it_may(opened: Open, configurati
     assert configuration.present() == {"network"}
 
 
-@pytest.mark.parametrize("real", REAL, ids=[path.name for path in REAL])
-def test_a_state_in_s3_is_locked_there_with_keys_that_were_handed_over_in_memory(
-    tmp_path: Path, configuration: Configuration, real: Path
-) -> None:
-    """The backend that the example has; only a real Terraform has it."""
-    configuration.write(["network"], backend='backend "s3" {}')
+def test_a_state_in_s3_is_locked_there_with_keys_that_were_handed_over_in_memory(tmp_path: Path) -> None:
+    """The backend that the example has; only a real Terraform has it, so without one nothing is shown here."""
     with s3.moto() as endpoint:
-        backend = {"bucket": s3.BUCKET, "key": "dr/terraform.tfstate", "region": "us-east-1", "use_lockfile": "true"}
-        backend |= {"use_path_style": "true", "skip_requesting_account_id": "true"}
-        dr = {
-            "database": {"replica": "r"},
-            "terraform": {
-                "directory": str(configuration.folder), "binary": str(real), "backend": backend, "lock_seconds": 0,
-            },
-        }  # fmt: skip
-        settings = load_settings(write_site(tmp_path, dr=dr))
-        run = open_terraform(settings, FixedConnections(s3.record(endpoint, "spoqplus_aws_dr")), "run-1")
-        run.init()
-        planned = run.plan()
-        client = s3.s3_client(s3.record(endpoint))
-        held = {"ID": "11111111-2222", "Operation": "OperationTypeApply", "Who": "kim@laptop"}
-        held["Created"] = "2026-01-02T03:04:05Z"
-        client.put_object(Bucket=s3.BUCKET, Key="dr/terraform.tfstate.tflock", Body=json.dumps(held).encode())
-        with pytest.raises(StateLocked, match="locked by kim@laptop since .*force-unlock 11111111-2222"):
-            run.apply(planned)
-        client.delete_object(Bucket=s3.BUCKET, Key="dr/terraform.tfstate.tflock")
-        assert run.apply(planned).add == 1
-        assert b"terraform_data" in client.get_object(Bucket=s3.BUCKET, Key="dr/terraform.tfstate")["Body"].read()
+        for real in REAL:
+            works_in_s3(tmp_path / real.name, real, endpoint)
+
+
+def works_in_s3(folder: Path, real: Path, endpoint: str) -> None:
+    state = f"{real.name}/terraform.tfstate"
+    backend = {"bucket": s3.BUCKET, "key": state, "region": "us-east-1", "use_lockfile": "true"}
+    backend |= {"use_path_style": "true", "skip_requesting_account_id": "true"}
+    configuration = Configuration(folder / "dr").write(["network"], backend='backend "s3" {}')
+    how = {"directory": str(configuration.folder), "binary": str(real), "backend": backend, "lock_seconds": 0}
+    settings = load_settings(write_site(folder, dr={"database": {"replica": "r"}, "terraform": how}))
+    run = open_terraform(settings, FixedConnections(s3.record(endpoint, "spoqplus_aws_dr")), "run-1")
+    run.init()
+    planned = run.plan()
+
+    client = s3.s3_client(s3.record(endpoint))
+    held = {"ID": "11111111-2222", "Operation": "OperationTypeApply", "Who": "kim@laptop"}
+    held["Created"] = "2026-01-02T03:04:05Z"
+    client.put_object(Bucket=s3.BUCKET, Key=f"{state}.tflock", Body=json.dumps(held).encode())
+    with pytest.raises(StateLocked, match="locked by kim@laptop since .*force-unlock 11111111-2222"):
+        run.apply(planned)
+    client.delete_object(Bucket=s3.BUCKET, Key=f"{state}.tflock")
+    assert run.apply(planned).add == 1
+    assert b"terraform_data" in client.get_object(Bucket=s3.BUCKET, Key=state)["Body"].read()
+
+
+def test_old_plans_are_forgotten_as_they_hold_secrets(opened: Open) -> None:
+    old, newer = (Path(opened(run).plan().path) for run in ("run-1", "run-2"))
+    os.utime(old, (0, time.time() - 31 * 86_400))
+    opened("run-3")
+    assert (old.exists(), newer.exists()) == (False, True)
 
 
 def test_what_is_missing_is_said(tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import re
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -29,6 +30,11 @@ _SIMULATION = (
 _IDENTIFIER = re.compile(rb"DBInstanceIdentifier=([A-Za-z0-9-]+)")
 
 
+@cache
+def _direct(endpoint: str, service: str, region: str) -> Any:
+    return FixedConnections(s3.record(endpoint)).aws_client("spoqplus_aws", service, region)
+
+
 @dataclass
 class Cloud(s3.Faults):
     """What AWS is to do. Statuses and codes of `Faults` are answers to requests that hold `within`.
@@ -45,7 +51,6 @@ class Cloud(s3.Faults):
     pending: int = 0
     promotions: int = 0  # that were asked for
     promoted: set[str] = field(default_factory=set)
-    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
     simulated: dict[str, str] = field(default_factory=dict)  # IAM's decisions by action; none: it can't simulate
 
     def connections(self, *more: ConnectionRecord) -> FixedConnections:
@@ -54,10 +59,7 @@ class Cloud(s3.Faults):
 
     def client(self, service: str, region: str = DR_REGION) -> Any:
         """A client that meets no faults."""
-        if (service, region) not in self.clients:
-            direct = FixedConnections(s3.record(self.upstream))
-            self.clients[service, region] = direct.aws_client("spoqplus_aws", service, region)
-        return self.clients[service, region]
+        return _direct(self.upstream, service, region)
 
     def records(self) -> dict[str, Any]:
         """The zone's records by name and type, but for those of every zone."""

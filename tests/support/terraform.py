@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spoqplus_backup.core.dr.terraform import PRODUCTS
+
 STANDIN = Path(__file__).with_name("terraform_standin.py")
 NOTHING = "true"
 SECRET = 'hunter2-"quoted"-${not.a.reference}-%{nor this}-한글\n2nd'
@@ -29,7 +31,7 @@ output "password" {
 
 def binaries() -> Mapping[str, Path]:
     """By name: the real ones that this machine has, and always the stand-in, so that it can't rot."""
-    real = {name: Path(path) for name in ("terraform", "tofu") if (path := shutil.which(name))}
+    real = {name: Path(path) for name in PRODUCTS if (path := shutil.which(name))}
     return {f"real-{name}": path for name, path in real.items()} | {"stand-in": STANDIN}
 
 

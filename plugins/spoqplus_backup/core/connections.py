@@ -336,17 +336,18 @@ def aws_environment(record: ConnectionRecord, region: str) -> tuple[dict[str, st
 
     Raises:
         SettingsError: what the connection says can't be used.
+        BotoCoreError, ClientError: its role can't be taken now.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ProfileNotFound
 
     variables = {"AWS_REGION": region, "AWS_CONFIG_FILE": os.devnull}
     if endpoint := record.extra.get("endpoint_url"):
         variables["AWS_ENDPOINT_URL"] = endpoint
     try:
         found = _session(record).get_credentials()
-        keys = found.get_frozen_credentials() if found else None
-    except (BotoCoreError, ClientError) as error:
-        raise SettingsError(f"The connection {record.id} gives no credentials: {error}: correct it.") from error
+    except ProfileNotFound as error:
+        raise SettingsError(f"The connection {record.id} gives no credentials: {error}: correct its extra.") from error
+    keys = found.get_frozen_credentials() if found else None
     if keys is None or not keys.access_key:
         return variables, None
     lines = ["[default]", f"aws_access_key_id={keys.access_key}", f"aws_secret_access_key={keys.secret_key}"]

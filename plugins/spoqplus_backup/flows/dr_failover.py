@@ -13,11 +13,10 @@ from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.core.settings_dr import DrSettings
 from spoqplus_backup.flows.tasks import SHORT_TIMEOUT, named, stage
 from spoqplus_backup.messages import text
+from spoqplus_backup.operators.dr_approval import APPROVALS, ApproveFailoverOperator
 from spoqplus_backup.operators.dr_flow import (
-    APPROVALS,
     RESTORE_GROUP,
     ApplyTerraformStep,
-    ApproveFailoverOperator,
     AssessOperator,
     FenceOperator,
     HealthOperator,

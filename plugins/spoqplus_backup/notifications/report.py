@@ -7,9 +7,7 @@ from urllib.parse import quote
 
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.messages import Language, text
-from spoqplus_backup.notifications.blocks import Block, bullets, cut, escape, link
 
-MOST_FAILURES = 8
 ERROR_CHARACTERS = 200
 
 
@@ -40,23 +38,6 @@ class RunReport:
     dag_id: str = ""
     started_at: str | None = None
     runbook_url: str | None = None
-
-
-def failure_block(report: RunReport) -> Block:
-    """Each failed task, its error's first line, a link to its log."""
-    lines = [
-        f"`{escape(failure.task)}` {escape(cut(failure.error, ERROR_CHARACTERS))}"
-        f" {link(failure.log_url, text(report.language, 'slack.log'))}"
-        for failure in report.failures[:MOST_FAILURES]
-    ]
-    if (left := len(report.failures) - MOST_FAILURES) > 0:
-        lines.append(text(report.language, "slack.more", count=left))
-    return bullets(text(report.language, "slack.failures"), lines)
-
-
-def run_link(report: RunReport) -> str:
-    """A link to the run in the Airflow UI."""
-    return link(report.run_url, text(report.language, "slack.run"))
 
 
 def coordinates_line(coordinates: Mapping[str, object]) -> str:

@@ -14,7 +14,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.log import redact  # type: ignore[attr-defined]  # public, but not re-exported
 
 from spoqplus_backup.core.connections import SLACK_API
-from spoqplus_backup.notifications.message import Message as Message
+from spoqplus_backup.notifications.message import Message
 
 log = logging.getLogger(__name__)
 

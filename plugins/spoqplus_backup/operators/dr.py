@@ -77,6 +77,8 @@ class RdsInstanceOperator(DrOperator):
 
     def work(self, context: "Context", settings: "Settings", connections: "AirflowConnections") -> Any:
         """Ask, and wait here or in the triggerer."""
+        from spoqplus_backup.core.dr.rds import promoted
+
         dr = self.dr(settings)
         rds = connections.aws_client(dr.connection, "rds", dr.region)
         began = time.time()
@@ -84,7 +86,7 @@ class RdsInstanceOperator(DrOperator):
         asked = Asked(waiting.identifier, already, began, began + dr.database.wait_minutes * 60, said)
         if not self.deferrable:
             waiting.wait(rds, asked.deadline, dr.database.poll_seconds)
-        elif waiting.look(rds) is None:
+        elif promoted(rds, waiting.identifier) is None:
             self._defer(dr, waiting, asked)
         return self._settle(dr, rds, connections, asked)
 

@@ -1,4 +1,4 @@
-"""The failover's operators: assess, rehearsal, two approvals, and the steps, each behind the look at who agreed.
+"""The failover's operators: assess, rehearsal, and the steps, each behind the look at who agreed.
 
 What a step does is the core's, and the operators' of `operators/dr.py`; here is what stands around it: nothing
 changes before two different people said so, one failover at a time, each step is noted and told.
@@ -9,18 +9,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.standard.exceptions import HITLRejectException, HITLTimeoutError
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.messages import duration, notice_text, text
-from spoqplus_backup.operators.base import WARNINGS_KEY, SiteOperator, remember, run_name
+from spoqplus_backup.operators.base import WARNINGS_KEY, SiteOperator, run_name
 from spoqplus_backup.operators.dr import RdsPromoteReadReplicaOperator, Route53ChangeOperator, TerraformOperator
 from spoqplus_backup.operators.dr import RdsRestoreSnapshotOperator as RestoreSnapshotOperator
-from spoqplus_backup.operators.notify import NotifyOperator, tell_failover_approval, tell_failover_step
-from spoqplus_backup.operators.restore import APPROVE, MARKDOWN_KEY, LoadOperator, VerifyRestoreOperator
+from spoqplus_backup.operators.dr_approval import ASSESS, approvers, assessed, check_agreed
+from spoqplus_backup.operators.notify import NotifyOperator, tell_failover_step
+from spoqplus_backup.operators.restore import MARKDOWN_KEY, LoadOperator, VerifyRestoreOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,13 +28,12 @@ if TYPE_CHECKING:
     from spoqplus_backup.core.dr.journal import Journal
     from spoqplus_backup.core.settings import Settings
     from spoqplus_backup.hooks import AirflowConnections
+    from spoqplus_backup.notifications.message import Message
     from spoqplus_backup.notifications.report import RunReport
-    from spoqplus_backup.notifications.slack import Message
 
 log = logging.getLogger(__name__)
 
-ASSESS, REHEARSAL = "assess", "rehearsal"
-APPROVALS = ("approve_first", "approve_second")
+REHEARSAL = "rehearsal"
 RESTORE_GROUP = "restore"
 OF_WAY = {"promote_replica": "replica", "restore_snapshot": "snapshot"}  # and all of the restore group: backups
 STEPS = ("fence", "promote_replica", "restore_snapshot", "apply_terraform") + (
@@ -61,10 +59,11 @@ class AssessOperator(SiteOperator, SkipMixin):
         from spoqplus_backup.failover_text import assessment_markdown
 
         run = context["dag_run"]
-        scheduled = str(getattr(run.run_type, "value", run.run_type)) in ("scheduled", "backfill")
-        request = validate_request(settings, context["params"], scheduled=scheduled)
+        by_itself = str(getattr(run.run_type, "value", run.run_type)) in ("scheduled", "backfill")
+        reason = text(settings.language, "dr.scheduled") if by_itself else None
+        request = validate_request(settings, context["params"], scheduled=reason)
         now = datetime.now(timezone.utc)
-        found = assess(settings, connections, request, run_name(context), run.start_date or run.run_after, now)
+        found = assess(settings, connections, request, run_name(context), run.run_after, now)
         markdown = assessment_markdown(settings, found)
         log.info("%s", markdown)
         ti = context["ti"]
@@ -144,69 +143,6 @@ class RehearsalOperator(SiteOperator):
                 )
             )
         return {"warnings": found["warnings"]}
-
-
-class ApproveFailoverOperator(ApprovalOperator):
-    """Asks a person, who reads the page; the second one has to be somebody else. Nobody's silence is an answer.
-
-    :param site: the site's name; its settings are read when the task runs.
-    :param first_task_id: the approval before this one; None for the first.
-    """
-
-    ui_color = "#fff4d6"
-
-    def __init__(self, *, site: str, first_task_id: str | None = None, **kwargs: Any) -> None:
-        super().__init__(fail_on_reject=True, **kwargs)
-        self.site = site
-        self.first_task_id = first_task_id
-
-    def execute(self, context: "Context") -> Any:
-        """Tell Slack, and ask."""
-        tell_failover_approval(context, self._settings, first=self.first_task_id is None)
-        return super().execute(context)
-
-    def execute_complete(self, context: "Context", event: dict[str, Any]) -> Any:
-        """The answer; whatever it is but a second yes of another person, nothing is changed and the run says so."""
-        language = self._settings.language
-        try:
-            answer = super().execute_complete(context, event)
-        except HITLTimeoutError as error:
-            hours = f"{self._approval_hours:g}"
-            raise self._refused(context, text(language, "dr.error.not_answered", hours=hours)) from error
-        except HITLRejectException as error:
-            user = user_of(event) or {"name": "?"}
-            raise self._refused(context, text(language, "dr.error.refused", user=user["name"])) from error
-        first = context["ti"].xcom_pull(task_ids=self.first_task_id) if self.first_task_id else None
-        if self.first_task_id is not None and not differ(first, answer):
-            user = user_of(answer) or {"name": "?"}
-            raise self._refused(context, text(language, "dr.error.same_person", user=user["name"]))
-        return answer
-
-    @property
-    def _settings(self) -> "Settings":
-        from spoqplus_backup.sites import site
-
-        return site(self.site)
-
-    @property
-    def _approval_hours(self) -> float:
-        dr = self._settings.dr
-        return dr.approval_hours if dr else 0
-
-    def _refused(self, context: "Context", words: str) -> AirflowFailException:
-        remember(context, PermanentError(words))
-        return AirflowFailException(words)
-
-
-def user_of(answer: Mapping[str, Any] | None) -> dict[str, str] | None:
-    """Who answered; None when Airflow does not know."""
-    return (answer or {}).get("responded_by_user") or None
-
-
-def differ(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> bool:
-    """Whether two people answered: both are known, and are not one."""
-    users = [user_of(answer) for answer in (first, second)]
-    return all(users) and len({user["id"] for user in users if user}) == len(users)
 
 
 class FailoverStep(SiteOperator):
@@ -292,39 +228,6 @@ class FailoverStep(SiteOperator):
         return result
 
 
-def assessed(context: "Context", settings: "Settings") -> dict[str, Any]:
-    """What the run's assessment found, which has to be of a failover.
-
-    Raises:
-        PermanentError: there is none, or it is a rehearsal's.
-    """
-    found = context["ti"].xcom_pull(task_ids=ASSESS)
-    if not found:
-        raise PermanentError(text(settings.language, "dr.error.no_assessment"))
-    if found["mode"] != "failover":
-        raise PermanentError(text(settings.language, "dr.error.rehearsal"))
-    return dict(found)
-
-
-def check_agreed(context: "Context", settings: "Settings", found: Mapping[str, Any]) -> None:
-    """Raise `PermanentError` unless two different people agreed to this very assessment."""
-    answers = [context["ti"].xcom_pull(task_ids=name) for name in APPROVALS]
-    if any(not answer or answer["chosen_options"] != [APPROVE] for answer in answers):
-        raise PermanentError(text(settings.language, "dr.error.not_approved"))
-    if not differ(*answers):
-        raise PermanentError(
-            text(settings.language, "dr.error.same_person", user=(user_of(answers[1]) or {}).get("name"))
-        )
-    if any(answer["responded_at"] < datetime.fromisoformat(found["made_at"]) for answer in answers):
-        raise PermanentError(text(settings.language, "dr.error.other_page"))
-
-
-def approvers(context: "Context") -> list[str]:
-    """The names of who agreed."""
-    users = [user_of(context["ti"].xcom_pull(task_ids=name)) for name in APPROVALS]
-    return [user["name"] for user in users if user]
-
-
 def used_seconds(context: "Context") -> float:
     """How much of the recovery time is used."""
     found = context["ti"].xcom_pull(task_ids=ASSESS)
@@ -349,9 +252,9 @@ def journal(context: "Context", settings: "Settings") -> "Journal":
     from spoqplus_backup.core.dr.journal import Journal, journal_places
     from spoqplus_backup.hooks import AirflowConnections
 
-    run = context["dag_run"]
     places = journal_places(settings, AirflowConnections())
-    return Journal(places, run_name(context), run.start_date or run.run_after)
+    # not the run's start, which is another one when something was cleared
+    return Journal(places, run_name(context), context["dag_run"].run_after)
 
 
 def _words(settings: "Settings", step: str, result: Any) -> str:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from spoqplus_backup.core.settings import Settings
     from spoqplus_backup.hooks import AirflowConnections
     from spoqplus_backup.notifications.archive import Archived
+    from spoqplus_backup.notifications.message import Message
     from spoqplus_backup.notifications.report import RunReport
-    from spoqplus_backup.notifications.slack import Message
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,11 @@ from typing import Any
 from spoqplus_backup.core.monitor.catalogue import Catalogue, Line, Reachable, Row, joined, thinned
 from spoqplus_backup.core.monitor.promises import promises
 from spoqplus_backup.core.monitor.schedule import after, schedules
-from spoqplus_backup.core.repository.set_details import SetContents, SetDetails
+from spoqplus_backup.core.repository.set_details import ComponentDetails, SetContents, SetDetails
 from spoqplus_backup.core.settings import Settings
 
 POINTS = 2000  # of a chart
+PROMISES = {"rpo": "seconds", "rto": "seconds", "copies": "count", "recovery_test": "seconds"}
 Answer = dict[str, Any]
 
 
@@ -55,10 +56,14 @@ def whole(found: tuple[SetDetails, SetContents] | None) -> Answer:
     return {
         "server": contents.server.model_dump(include={"flavour", "version", "coordinates"}),
         "tools": contents.tools,
-        "components": [component.model_dump(mode="json") for component in details.components],
+        "components": [_component(component) for component in details.components],
         "encryption": contents.encryption.model_dump(mode="json"),
         "warnings": list(contents.warnings),
     }
+
+
+def _component(component: ComponentDetails) -> Answer:
+    return component.model_dump(mode="json", exclude={"seconds"}) | {"stages": component.seconds}
 
 
 def overview(catalogue: Catalogue, now: datetime, *, stale: bool, refreshing: bool) -> Answer:
@@ -95,8 +100,9 @@ def _repository(catalogue: Catalogue, name: str) -> Answer:
 
 
 def _promises(catalogue: Catalogue, now: datetime) -> list[Answer]:
-    if catalogue.facts is None:
-        return []
+    if catalogue.facts is None:  # nobody has looked yet
+        nothing = dict.fromkeys(("ok", "value", "limit", "at", "set", "reason"))
+        return [{"name": name, "unit": unit} | nothing for name, unit in PROMISES.items()]
     return [promise.model_dump(mode="json") for promise in promises(catalogue.facts, catalogue.settings, now)]
 
 

@@ -1,5 +1,6 @@
 """The API of the Backups page: read by whoever may read the site's daily backup, holds by whoever may restore."""
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Literal
@@ -175,7 +176,7 @@ def _site(settings: Settings, user: BaseUser) -> Answer:
         "timezone": settings.timezone,
         "language": settings.language,
         "may_restore": restores,
-        "may_hold": restores and key is not None and key.is_file(),
+        "may_hold": restores and key is not None and os.access(key, os.R_OK),
         "dags": {name: f"{settings.site}_{name}" for name in DAGS},
     }
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from spoqplus_backup.core.connections import ConnectionRecord, DatabaseLogin, EnvironmentConnections, s3_client
+from spoqplus_backup.core.connections import (
+    ConnectionRecord,
+    DatabaseLogin,
+    EnvironmentConnections,
+    aws_client,
+    aws_environment,
+    s3_client,
+)
 from spoqplus_backup.core.errors import SettingsError
 
 PASSWORD = "p@ss/w:rd?#&% 한글"
@@ -229,3 +236,29 @@ def test_a_file_of_connections_that_can_not_be_read_is_named_and_not_shown(
         connections.database("spoqplus_mysql")
     assert str(file) in str(error.value)
     assert "hidden" not in str(error.value)
+
+
+def test_another_program_talks_to_aws_with_the_connection_s_keys_and_no_secret_variables() -> None:
+    extra = {"endpoint_url": "http://127.0.0.1:9", "aws_session_token": "to/ken"}
+    record = ConnectionRecord(id="aws", login="AKIA", password="se/cret", extra=extra)
+    variables, keys = aws_environment(record, "ap-northeast-1")
+    assert variables["AWS_REGION"] == "ap-northeast-1"
+    assert variables["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
+    assert "cret" not in "".join(variables.values())
+    assert keys is not None
+    assert keys.decode().splitlines() == [
+        "[default]",
+        "aws_access_key_id=AKIA",
+        "aws_secret_access_key=se/cret",
+        "aws_session_token=to/ken",
+    ]
+    with pytest.raises(SettingsError, match="nobody"):
+        aws_environment(ConnectionRecord(id="aws", extra={"profile_name": "nobody"}), "ap-northeast-1")
+
+
+def test_a_client_of_any_service_is_in_the_region_that_is_asked_for() -> None:
+    record = ConnectionRecord(id="aws", login="AKIA", password="secret", extra={"region_name": "ap-northeast-2"})
+    assert aws_client(record, "rds").meta.region_name == "ap-northeast-2"
+    assert aws_client(record, "rds", "ap-northeast-1").meta.region_name == "ap-northeast-1"
+    with pytest.raises(SettingsError, match="The connection aws can't be used for rds.*region"):
+        aws_client(ConnectionRecord(id="aws", login="AKIA", password="secret"), "rds")

@@ -258,3 +258,15 @@ def test_much_to_say_does_not_fill_the_memory(bot: Club) -> None:
     assert bot.memory.kept[0].blocks == [header("❌ archive failed")]
     bot.run(long, succeeded=False)
     assert bot.channel == ["❌ archive failed (×2)"]
+
+
+def test_two_runs_at_once_cost_a_count_and_nothing_else(bot: Club) -> None:
+    bot.fails()
+    other = Club(bot.sink, bot.way, Kept(bot.memory.threads()), bot.turn, runs=5)
+    bot.fails()
+    other.fails()  # read what was there before the other wrote
+    bot.memory.keep(other.memory.threads())
+    assert bot.channel == ["❌ archive failed (×2)"]
+    assert len(bot.thread()) == 2
+    bot.works()
+    assert bot.memory.kept == []

@@ -11,16 +11,15 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from spoqplus_backup.core.dr.fence import FenceStep
 from spoqplus_backup.core.dr.journal import Story, stories
 from spoqplus_backup.core.repository.local import LocalRepository
-from spoqplus_backup.operators import dr_flow
+from spoqplus_backup.operators import dr_approval, dr_flow
 from spoqplus_backup.operators.base import ERROR_KEY
+from spoqplus_backup.operators.dr_approval import ApproveFailoverOperator, differ
 from spoqplus_backup.operators.dr_flow import (
-    ApproveFailoverOperator,
     FailoverStep,
     FenceOperator,
     NotifyFailoverOperator,
     PromoteReplicaStep,
     RehearsalOperator,
-    differ,
     way_of,
 )
 from spoqplus_backup.sites import sites
@@ -215,7 +214,9 @@ def test_another_person_s_yes_is_kept(agreed: Any) -> None:
 
 def test_asking_tells_slack_first(agreed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(dr_flow, "tell_failover_approval", lambda context, settings, *, first: said.append(str(first)))
+    monkeypatch.setattr(
+        dr_approval, "tell_failover_approval", lambda context, settings, *, first: said.append(str(first))
+    )
     monkeypatch.setattr(ApprovalOperator, "execute", lambda self, context: said.append("asked"))
     asked("approve_second").execute(agreed.context)
     assert said == ["False", "asked"]

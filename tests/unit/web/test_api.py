@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount
 from spoqplus_backup.core.connections import EnvironmentConnections
 from spoqplus_backup.core.manifest import BinlogRange, Coordinates
 from spoqplus_backup.core.repository.console import console_url
+from spoqplus_backup.core.repository.details_cache import DetailsCache
 from spoqplus_backup.core.repository.holds import held
 from spoqplus_backup.sites import sites
 from spoqplus_backup.web import metrics
@@ -126,6 +127,19 @@ def test_overview(server: Server, world: World) -> None:
     assert seen["totals"]["sets"] == 2
 
 
+def test_before_anybody_has_looked_nothing_is_said_to_be_well(server: Server, world: World) -> None:
+    DetailsCache.path_of(world.past.settings).unlink()
+    seen = server.get("spoqplus/overview")
+    assert seen["catalogue"] | {"refreshing": False} == {
+        **{"as_of": None, "age_seconds": None, "stale": True, "refreshing": False, "complete": False}
+    }
+    assert [(item["name"], item["ok"]) for item in seen["promises"]] == [
+        *(("rpo", None), ("rto", None), ("copies", None), ("recovery_test", None))
+    ]
+    assert [item["up"] for item in seen["repositories"]] == [None, None]
+    assert server.get("spoqplus/sets")["items"] == []
+
+
 def test_sets(server: Server, world: World) -> None:
     seen = server.get("spoqplus/sets")
     assert (seen["total"], seen["offset"], seen["limit"]) == (3, 0, 50)
@@ -159,6 +173,7 @@ def test_a_set(server: Server, world: World) -> None:
     assert seen["warnings"] == ["The disk is 81 % full."]
     (component,) = seen["components"]
     assert (component["name"], component["parts"], component["content"]) == ("database", 1, "dump")
+    assert component["stages"] == {}
     assert seen["encryption"]["recipients"] == list(world.past.settings.encryption.recipients)
     assert seen["run"] == {
         "dag_id": "spoqplus_daily_backup",

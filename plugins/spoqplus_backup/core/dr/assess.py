@@ -147,7 +147,10 @@ def _terraform(look: _Look) -> Iterator[Finding]:
         variables=of_terraform(look.settings, _endpoint(look)),
     )
     opened.init()
-    planned = opened.plan()
+    try:
+        planned = opened.plan()
+    finally:  # the step makes its own; this one holds variables, and nobody applies it
+        opened.forget_plan()
     look.resources = tuple(planned.resources)
     refused = bool(planned.destroys) and not dr.terraform.allow_destroy
     yield _finding(

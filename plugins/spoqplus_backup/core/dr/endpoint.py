@@ -1,5 +1,6 @@
 """Where the database in the DR region is, for those that have to know: Terraform's configuration, and the DNS."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from spoqplus_backup.core.settings import Settings
 
 NAME = "database_endpoint"  # a variable of Terraform's configuration, and `$database_endpoint` in the DNS template
 
-_DECLARED = re.compile(rf'"?variable"?\s*[:{{]?\s*"?{NAME}"')
+_DECLARED = re.compile(rf'^\s*variable\s+"{NAME}"', re.MULTILINE)
 
 
 def database_endpoint(settings: Settings, connections: Connections, region: str) -> dict[str, str]:
@@ -31,5 +32,12 @@ def of_terraform(settings: Settings, values: dict[str, str]) -> dict[str, str]:
 
 
 def _declares(folder: Path) -> bool:
-    files = [*folder.glob("*.tf"), *folder.glob("*.tf.json")]
-    return any(_DECLARED.search(file.read_text("utf-8", "replace")) for file in files)
+    in_words = any(_DECLARED.search(file.read_text("utf-8", "replace")) for file in folder.glob("*.tf"))
+    return in_words or any(_declares_as_json(file) for file in folder.glob("*.tf.json"))
+
+
+def _declares_as_json(file: Path) -> bool:
+    try:
+        return NAME in json.loads(file.read_text("utf-8", "replace")).get("variable", {})
+    except (ValueError, AttributeError, TypeError):  # Terraform says what is wrong with it
+        return False

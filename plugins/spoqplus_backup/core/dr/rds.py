@@ -233,9 +233,11 @@ class Waiting:
             PermanentError: it never will be.
             Cancelled: the task was.
         """
-        while (instance := self.look(rds)) is None:
+        instance = promoted(rds, self.identifier)  # what was asked for a moment ago is not asked for again
+        while instance is None:
             check_deadline(self.identifier, deadline)
             pause(poll_seconds)
+            instance = self.look(rds)
         return instance
 
 

@@ -24,10 +24,13 @@ class FailoverRequest(Model):
     region: str
 
 
-def validate_request(settings: Settings, params: Mapping[str, Any], *, scheduled: bool) -> FailoverRequest:
+def validate_request(settings: Settings, params: Mapping[str, Any], *, scheduled: str | None = None) -> FailoverRequest:
     """Check the parameters of a run; the REST API lets through what the form would not.
 
-    A scheduled run is a rehearsal, whatever it says, and has its reason by itself.
+    Args:
+        settings: the site.
+        params: of the run.
+        scheduled: why it began by itself: it is a rehearsal then, whatever it says; None: a person started it.
 
     Raises:
         SettingsError: one sentence that names the parameter and the remedy.
@@ -36,8 +39,8 @@ def validate_request(settings: Settings, params: Mapping[str, Any], *, scheduled
     if unknown := sorted(set(params) - set(FailoverRequest.model_fields)):
         known = ", ".join(FailoverRequest.model_fields)
         raise SettingsError(f"The parameter {unknown[0]} is wrong: there is no such parameter; there are {known}.")
-    if scheduled:
-        return FailoverRequest(mode="rehearsal", reason="the rehearsal of the quarter", region=dr.region)
+    if scheduled is not None:
+        return FailoverRequest(mode="rehearsal", reason=scheduled, region=dr.region)
     mode, reason, region = (params.get(name) for name in ("mode", "reason", "region"))
     if mode not in MODES:
         raise SettingsError(f"The parameter mode is {mode!r}: choose of {', '.join(MODES)}.")

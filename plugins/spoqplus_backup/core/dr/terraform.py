@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from spoqplus_backup.core.connections import Connections
+from spoqplus_backup.core.dr.errors import aws_calls
 from spoqplus_backup.core.dr.folder import dr_folder, run_file
 from spoqplus_backup.core.dr.server import dr_settings
 from spoqplus_backup.core.errors import BackupError, PermanentError, SettingsError
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 PRODUCTS = ("terraform", "tofu")
 NOTHING_CHANGES, CHANGES = 0, 2  # `plan -detailed-exitcode`
+PLAN_FILE = "plan.tfplan"
+PLAN_DAYS = 30  # that it is kept
 MASK = "***"
 SAID_CHARACTERS = 400  # of what it says of a lock that it can't read
 SHORTEST_SECRET = 4  # shorter values are not masked in the log: every word would be
@@ -134,7 +137,9 @@ def find_binary(chosen: Path | None) -> Binary:
             "(developer.hashicorp.com/terraform/install, opentofu.org/docs/intro/install, checked against its "
             "SHA256SUMS) to /usr/local/bin on every worker of the queue, or name it in `dr.terraform.binary`."
         )
-    said = output_of([paths[0], "version"], env={"CHECKPOINT_DISABLE": "1"}).decode("utf-8", "replace")
+    said = output_of([paths[0], "version"], env={"CHECKPOINT_DISABLE": "1"}, stall_seconds=60).decode(
+        "utf-8", "replace"
+    )
     found = _VERSION.search(said)
     if found is None:
         raise PermanentError(f"{paths[0]} is no terraform and no tofu (it says {said[:80]!r}): correct its path.")
@@ -174,17 +179,26 @@ def open_terraform(
     how = dr.terraform
     check_directory(how.directory)
     region = region or dr.region
-    environment, keys = connections.aws_environment(dr.connection, region)
+    with aws_calls(f"To get the credentials of {dr.connection}"):
+        environment, keys = connections.aws_environment(dr.connection, region)
+    _forget_old_plans(dr_folder(settings))
     return Terraform(
         binary=find_binary(how.binary),
         how=how,
         data=dr_folder(settings) / "terraform",
-        plan_file=run_file(settings, run_id, "plan.tfplan"),
+        plan_file=run_file(settings, run_id, PLAN_FILE),
         variables={"region": region, "environment": "dr"} | how.variables | dict(variables or {}),
         secrets={name: connections.secret(connection) for name, connection in how.secrets.items()},
         environment=environment,
         keys=keys,
     )
+
+
+def _forget_old_plans(folder: Path) -> None:
+    """They hold the values of variables, secret ones, too."""
+    for path in folder.glob(f"*/{PLAN_FILE}"):
+        if time.time() - path.stat().st_mtime > PLAN_DAYS * 86_400:
+            path.unlink()
 
 
 @dataclass(frozen=True)
@@ -253,6 +267,13 @@ class Terraform:
                 f"There is no plan at {self.plan_file}: clear the task that plans, on the same worker."
             )
         return Planned(**{**found, "resources": tuple(found["resources"]), "destroys": tuple(found["destroys"])})
+
+    def forget_plan(self) -> None:
+        """Remove the plan of this run."""
+        for path in (self.plan_file, self._note):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else of the run is there
+            self.plan_file.parent.rmdir()
 
     def check(self, planned: Planned) -> None:
         """Raises `PermanentError` when it destroys something that it may not."""

@@ -17,7 +17,7 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.core.monitor.catalogue import Catalogue, Row
 from spoqplus_backup.core.monitor.looking import PATIENCE_SECONDS, Looker
-from spoqplus_backup.core.monitor.seen import Seen, facts_in
+from spoqplus_backup.core.monitor.seen import Seen, facts_in, holds_in, keep_holds
 from spoqplus_backup.core.repository.base import Repository
 from spoqplus_backup.core.repository.catalog import Catalog, SetRef
 from spoqplus_backup.core.repository.details_cache import DetailsCache
@@ -60,6 +60,8 @@ class SiteIndex:
         self._current: Catalogue | None = None
         self._thread: threading.Thread | None = None
         self._next_look = 0.0
+        self._kept = 0
+        self._holds_changed = 0
         self._once = threading.RLock()
         self._one_look = threading.Lock()
 
@@ -69,6 +71,8 @@ class SiteIndex:
         """What was seen last. The first time it is read from the cache; when it is old, a thread looks again."""
         with self._once:
             current = self._current or self._remember()
+            if not self.is_looking and self._stamp() != self._kept:
+                current = self._take_over_holds()
             if time.monotonic() >= self._next_look and not self.is_looking:
                 self._thread = threading.Thread(target=self.look, name=f"catalogue-{self.settings.site}", daemon=True)
                 self._thread.start()
@@ -113,11 +117,12 @@ class SiteIndex:
                 self.catalogue()
                 seen = self._seen or Seen(self.settings)
             found = self._looker.holds(seen, repositories)
-            with self._once:
+            with self._once, self._cache() as cache:
+                self._holds_changed += 1
                 seen.holds = found
+                keep_holds(cache, found)
+                self._kept = self._stamp()
                 self._show()
-            with self._cache() as cache:
-                seen.keep(cache)
 
     # ---- looking
 
@@ -129,13 +134,20 @@ class SiteIndex:
         try:
             with self._one_process(), self._cache() as cache:
                 if not self._take_over(cache):
-                    seen = self._seen or Seen(self.settings)
-                    self._looker.look(seen, self._repositories(), cache, self._show)
-                    seen.keep(cache)
+                    self._look(cache)
         finally:
             with self._once:
+                self._kept = self._stamp()
                 self._next_look = time.monotonic() + max(self._least_seconds, SHARE * (time.monotonic() - began))
             self._one_look.release()
+
+    def _look(self, cache: DetailsCache) -> None:
+        seen, repositories, changed = self._seen or Seen(self.settings), self._repositories(), self._holds_changed
+        self._looker.look(seen, repositories, cache, self._show)
+        if changed != self._holds_changed:  # by a person meanwhile: what was read before may be the older
+            seen.holds = self._looker.holds(seen, repositories)
+            self._show()
+        seen.keep(cache)
 
     def _take_over(self, cache: DetailsCache) -> bool:
         """Whether another process has just looked; what it found is known then."""
@@ -152,7 +164,25 @@ class SiteIndex:
     def _remember(self) -> Catalogue:
         with self._once, self._cache() as cache:
             self._seen = Seen.remembered(self.settings, cache)
+            self._kept = self._stamp()
             return self._show()
+
+    def _take_over_holds(self) -> Catalogue:
+        """Another process changed the cache: a person may have held a set there, and looks for it here."""
+        with self._cache() as cache:
+            found = holds_in(cache)
+        self._kept = self._stamp()
+        if self._current is not None and (self._seen is None or found == self._seen.holds):
+            return self._current
+        if self._seen is not None:
+            self._seen.holds = found
+        return self._show()
+
+    def _stamp(self) -> int:
+        """When the cache was changed last; 0 when there is none."""
+        with contextlib.suppress(OSError):
+            return DetailsCache.path_of(self.settings).stat().st_mtime_ns
+        return 0
 
     def _show(self) -> Catalogue:
         with self._once:

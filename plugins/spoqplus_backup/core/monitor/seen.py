@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from spoqplus_backup.core.manifest import Model
 from spoqplus_backup.core.monitor.catalogue import (
@@ -20,7 +20,8 @@ from spoqplus_backup.core.repository.details_cache import DetailsCache, Known
 from spoqplus_backup.core.repository.holds import Hold
 from spoqplus_backup.core.settings import Settings
 
-FACTS = "catalogue"
+FACTS, HOLDS = "catalogue", "holds"
+_HOLDS: TypeAdapter[dict[str, Hold | None]] = TypeAdapter(dict[str, Hold | None])
 
 
 class Facts(Model):
@@ -29,7 +30,6 @@ class Facts(Model):
     as_of: datetime
     repositories: dict[str, Answered]
     problems: tuple[tuple[str, str, str], ...] = ()
-    holds: dict[str, Hold | None] = {}
     tests: tuple[TestFacts, ...] = ()
     reach: Reachable | None = None
     facts: SiteFacts | None = None
@@ -41,6 +41,19 @@ def facts_in(cache: DetailsCache) -> Facts | None:
     with contextlib.suppress(ValidationError):
         return Facts.model_validate_json(content) if content else None
     return None
+
+
+def holds_in(cache: DetailsCache) -> dict[str, Hold | None]:
+    """The holds that the cache keeps: apart, for they change when a person wants it, and are to be seen at once."""
+    content = cache.fact(HOLDS)
+    with contextlib.suppress(ValidationError):
+        return _HOLDS.validate_json(content) if content else {}
+    return {}
+
+
+def keep_holds(cache: DetailsCache, holds: dict[str, Hold | None]) -> None:
+    """Put them there."""
+    cache.keep_fact(HOLDS, _HOLDS.dump_json(holds).decode())
 
 
 @dataclass
@@ -72,7 +85,7 @@ class Seen:
             listings={name: copies.get(facts.repositories[name].url, {}) for name in names},
             lines={found.sha256: line_of(found) for found in cache.details()},
             problems={(repository, name): words for repository, name, words in facts.problems},
-            holds=facts.holds,
+            holds=holds_in(cache),
             tests=facts.tests,
             reach=facts.reach,
             facts=facts.facts,
@@ -86,12 +99,12 @@ class Seen:
                 as_of=self.as_of,
                 repositories=self.states,
                 problems=tuple((*place, words) for place, words in self.problems.items()),
-                holds=self.holds,
                 tests=self.tests,
                 reach=self.reach,
                 facts=self.facts,
             )
             cache.keep_fact(FACTS, facts.model_dump_json())
+            keep_holds(cache, self.holds)
 
     def forget(self) -> None:
         """Let go of what no listing has any more."""
@@ -114,9 +127,10 @@ class Seen:
         names = [item.name for item in self.settings.repositories]
         listings = {name: self.listings[name] for name in names if name in self.listings}
         unread = any((name, item) not in self.problems for name in listings for item in self.unread(name))
+        urls = {name: state.url for name, state in list(self.states.items())}
         return Catalogue(
             settings=self.settings,
-            rows=rows_of(listings, self.lines, self.problems, {name: state.url for name, state in self.states.items()}),
+            rows=rows_of(listings, self.lines, self.problems, urls),
             repositories=dict(self.states),
             holds=dict(self.holds),
             tests=self.tests,

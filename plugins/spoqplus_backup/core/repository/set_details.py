@@ -1,6 +1,5 @@
 """What is told of a set without opening its manifest again: a line of a list, and all that its own page shows."""
 
-from collections import Counter
 from datetime import datetime
 
 from spoqplus_backup.core.manifest import (
@@ -65,9 +64,10 @@ class SetDetails(Model):
     @property
     def stages(self) -> dict[str, float]:
         """Seconds by stage, all components together."""
-        found: Counter[str] = Counter()
+        found: dict[str, float] = {}
         for component in self.components:
-            found.update(component.seconds)
+            for stage, seconds in component.seconds.items():
+                found[stage] = found.get(stage, 0.0) + seconds
         return {stage: round(seconds, 3) for stage, seconds in found.items()}
 
 

@@ -6,8 +6,8 @@ Nothing removes them: who asks in a year why a set is gone finds the answer.
 """
 
 import logging
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -65,13 +65,31 @@ def last_record(repository: Repository, public_key_files: Sequence[Path], site: 
     Raises:
         BackupError: the repository can't be reached.
     """
-    keys = sorted((key for key in repository.list(f"{FOLDER}/") if key.endswith(RECORD)), reverse=True)
-    for key in keys:
+    beginning = datetime.min.replace(tzinfo=timezone.utc)
+    return next(records(repository, public_key_files, site, beginning), None)
+
+
+def records(
+    repository: Repository, public_key_files: Sequence[Path], site: str, since: datetime
+) -> Iterator[RetentionRecord]:
+    """Every report since a moment that can be believed, newest first.
+
+    Raises:
+        BackupError: the repository can't be reached.
+    """
+    for key in _keys(repository):
         try:
-            return _read(repository, key, public_key_files, site)
+            record = _read(repository, key, public_key_files, site)
         except IntegrityError as error:
             log.warning("A report of a retention does not count: %s", error)
-    return None
+            continue
+        if record.planned_at < since:
+            return
+        yield record
+
+
+def _keys(repository: Repository) -> list[str]:
+    return sorted((key for key in repository.list(f"{FOLDER}/") if key.endswith(RECORD)), reverse=True)
 
 
 def _read(repository: Repository, key: str, public_key_files: Sequence[Path], site: str) -> RetentionRecord:

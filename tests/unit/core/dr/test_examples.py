@@ -10,6 +10,7 @@ import hcl2
 import pytest
 
 from spoqplus_backup.core.dr import route53
+from spoqplus_backup.core.dr.terraform import PRODUCTS
 from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.settings_dr import INCLUDE
 
@@ -82,11 +83,11 @@ def test_the_servers_script_is_one_and_gets_all_its_values() -> None:
     assert checked.returncode == 0
 
 
-@pytest.mark.parametrize("program", [name for name in ("terraform", "tofu") if shutil.which(name)])
-def test_terraform_itself_finds_them_well_written(program: str) -> None:
+def test_terraform_itself_finds_them_well_written() -> None:
     """Where PATH has one; `validate` would have to download the provider."""
-    done = subprocess.run([program, "fmt", "-check", "-diff", str(TERRAFORM)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    for program in filter(None, map(shutil.which, PRODUCTS)):
+        done = subprocess.run([program, "fmt", "-check", "-diff", str(TERRAFORM)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_template_is_a_change_batch() -> None:

@@ -303,8 +303,29 @@ def test_holds_and_proofs(past: Past) -> None:
     assert index_of(past).catalogue().holds == index.catalogue().holds
     past.repository("away").put_bytes(f"holds/{name}.json", b"{}")
     assert set(looked(past, index).holds) == {name}, "one that nobody signed holds all the same"
+    other_process = index_of(past)
+    other_process.look()
+    assert set(other_process.catalogue().holds) == {name}
     index.change_holds(lambda found: release(found, name))
     assert index.catalogue().holds == {}
+    assert other_process.catalogue().holds == {}, "without another look"
+
+
+def test_a_hold_that_is_made_during_a_look_stays(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = publish(past, "daily", DAY)
+    index = index_of(past, least_seconds=0)
+    looked(past, index)
+    gather = looking.gather
+
+    def meanwhile(*words: Any, **more: Any) -> Any:
+        if name not in index.catalogue().holds:
+            index.change_holds(lambda found: hold(past.settings, found, name, "audit", "me"))
+            assert index._seen is not None
+            index._seen.holds = {}  # what the look had read before
+        return gather(*words, **more)
+
+    monkeypatch.setattr(looking, "gather", meanwhile)
+    assert set(looked(past, index).holds) == {name}
 
 
 def test_holds_stay_while_a_repository_is_down(past: Past) -> None:
