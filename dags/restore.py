@@ -29,7 +29,7 @@ from airflow.sdk import DAG
 
 from spoqplus_backup.flows.restore import restore
 from spoqplus_backup.flows.restore_form import restore_params
-from spoqplus_backup.flows.tasks import default_args
+from spoqplus_backup.flows.tasks import deadline, default_args
 from spoqplus_backup.messages import text
 from spoqplus_backup.sites import sites
 
@@ -43,6 +43,7 @@ for settings in sites():
         max_active_runs=1,
         params=restore_params(settings),
         default_args=default_args(settings, settings.restore.queue),
+        deadline=deadline(settings, settings.objectives.rto_hours),
         tags=["restore", settings.site],
     ):
         restore(settings)

@@ -82,6 +82,7 @@ class Schedules(Model):
     binlog_archive: str | None = "*/15 * * * *"
     retention: str | None = AFTER_BACKUP
     recovery_test: str | None = "0 6 2 * *"
+    watchdog: str | None = "20 * * * *"
     monthly_digest: str | None = "0 9 3 * *"
     dr_failover: str | None = "0 7 5 1,4,7,10 *"
 

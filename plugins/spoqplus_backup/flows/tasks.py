@@ -3,8 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert
+
 from spoqplus_backup.core.settings import Settings
+from spoqplus_backup.deadlines import RunAfter
 from spoqplus_backup.messages import text
+from spoqplus_backup.operators.deadline import tell_late
 
 # A stage works through a terabyte at 25 MB/s in this time; what hangs is ended much earlier by its own stall limit.
 DATA_TIMEOUT = timedelta(hours=12)
@@ -28,6 +33,16 @@ def default_args(settings: Settings, queue: str | None = None) -> dict[str, Any]
         "max_retry_delay": timedelta(minutes=10),
         "execution_timeout": DATA_TIMEOUT,
     }
+
+
+def deadline(settings: Settings, hours: float) -> DeadlineAlert:
+    """Tells Slack when a run of a site's DAG is not over so many hours after it was due."""
+    return DeadlineAlert(
+        reference=RunAfter(),
+        interval=timedelta(hours=hours),
+        callback=SyncCallback(tell_late, kwargs={"site_name": settings.site, "hours": hours}),
+        name=f"{hours:g} h",
+    )
 
 
 def named(settings: Settings, stage: str, group: str | None = None) -> dict[str, Any]:
