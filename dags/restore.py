@@ -42,7 +42,7 @@ for settings in sites():
         schedule=None,
         max_active_runs=1,
         params=restore_params(settings),
-        default_args=default_args(settings) | {"queue": settings.restore.queue or settings.airflow.queue},
+        default_args=default_args(settings, settings.restore.queue),
         deadline=deadline(settings, settings.objectives.rto_hours),
         tags=["restore", settings.site],
     ):

@@ -38,11 +38,14 @@ choose_packages() {
     case $profile in
     test)
         wanted+=("${peers[@]}" acl attr) # setfacl and getfattr: what an archive of files has to bring back
-        # scripts/get-mysql.sh checks what it downloads by that keyring; pages are looked at in Chromium, Korean included
-        wanted+=(debian-archive-keyring fonts-noto-cjk)
-        if [ -n "$(first_known chromium)" ]; then wanted+=(chromium); fi
+        wanted+=(debian-archive-keyring)                 # scripts/get-mysql.sh checks what it downloads by it
         ;;
     bench) wanted+=("${peers[@]}") ;;
+    esac
+    case $profile in test | bench) # pages are looked at in Chromium, Korean included
+        wanted+=(fonts-noto-cjk)
+        if [ -n "$(first_known chromium)" ]; then wanted+=(chromium); fi
+        ;;
     esac
 }
 
@@ -170,5 +173,5 @@ make_venv
 if [ "$profile" = test ]; then
     scripts/get-mysql.sh build/mysql-9.7
     get_promtool
-    install_browser
 fi
+case $profile in test | bench) install_browser ;; esac

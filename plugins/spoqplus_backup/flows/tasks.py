@@ -16,11 +16,17 @@ DATA_TIMEOUT = timedelta(hours=12)
 SHORT_TIMEOUT = timedelta(minutes=30)
 
 
-def default_args(settings: Settings) -> dict[str, Any]:
+def placed(settings: Settings, queue: str | None = None) -> dict[str, Any]:
+    """The arguments that bring a task to a queue, of None the backup host's, and to the executor that serves it."""
+    backup_host = settings.airflow.queue
+    executor = settings.airflow.executor if queue in (None, backup_host) else None
+    return {"queue": queue or backup_host} | ({"executor": executor} if executor else {})
+
+
+def default_args(settings: Settings, queue: str | None = None) -> dict[str, Any]:
     """The `default_args` of every DAG of a site. One queue: all tasks of a chain need the same staging disk."""
-    return {
+    return placed(settings, queue) | {
         "owner": settings.airflow.owner,
-        "queue": settings.airflow.queue,
         "retries": 2,
         "retry_delay": timedelta(seconds=30),
         "retry_exponential_backoff": 2.0,
