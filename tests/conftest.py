@@ -23,7 +23,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
     class OneAirflow(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return "tests/e2e" if file.startswith("tests/e2e/") else file
+            return next((folder for folder in ("tests/e2e", "tests/web") if file.startswith(f"{folder}/")), file)
 
     return OneAirflow(config, log)
 
