@@ -43,7 +43,8 @@ RUN apt-get update \
         acl age attr ca-certificates git gnupg mariadb-client mariadb-server-core openssh-client openssl procps rsync util-linux zstd \
     && rm -rf /var/lib/apt/lists/* \
     && install --directory --owner=airflow --group=0 --mode=0775 \
-        /backup /backup/repository /backup/staging /backup/uploads /opt/airflow/logs /var/www/html
+        /backup /backup/repository /backup/staging /backup/uploads /opt/airflow/logs /var/www/html \
+        /var/lib/spoqplus /var/lib/spoqplus/prometheus /var/lib/spoqplus/alertmanager
 COPY --from=mysql /opt/mysql-9.7 /opt/mysql-9.7
 USER airflow
 RUN --mount=type=bind,from=wheels,source=/tmp/wheels,target=/tmp/wheels \
@@ -53,6 +54,7 @@ COPY --chown=root:root include/docker/airflow.cfg /opt/airflow/airflow.cfg
 COPY --chown=root:root include /opt/airflow/include
 COPY --chown=root:root plugins /opt/airflow/plugins
 COPY --chown=root:root dags /opt/airflow/dags
+ENV SPOQPLUS_CONNECTIONS_FILE=/run/spoqplus/connections.json
 # what the DAGs import is there, and in versions that work together
 RUN python -c 'import MySQLdb, PIL, croniter, zstandard, airflow.providers.celery.executors.celery_executor' \
     && spoqplus-backup --help >/dev/null

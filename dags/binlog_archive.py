@@ -3,8 +3,8 @@
 **Why.** A full backup is a day old at worst; the promise is at most one hour of lost data. The server's binary logs
 hold every transaction since, so they leave the server every quarter of an hour.
 
-**When.** Every 15 minutes (`schedules.binlog_archive`), one run at a time. A quiet server costs nothing: no new
-transaction, no new log, and the recovery point still moves on.
+**When.** Every 15 minutes (`schedules.binlog_archive`), one run at a time. A quiet server costs next to
+nothing: without a transaction a log is closed only after half of `objectives.rpo_hours`, as proof that there was none.
 
 **What.** `rotate` closes the current log if something new is in it. `list_logs` finds what is not archived yet and
 whether it follows what is. `fetch` brings it and reads it to its end; `compress`, `encrypt` and `upload` put it into

@@ -23,7 +23,7 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 from spoqplus_backup.core.cadence import DAILY
 from spoqplus_backup.flows.backup import backup
-from spoqplus_backup.flows.tasks import default_args
+from spoqplus_backup.flows.tasks import deadline, default_args
 from spoqplus_backup.messages import text
 from spoqplus_backup.sites import sites
 
@@ -37,6 +37,7 @@ for settings in sites():
         schedule=CronTriggerTimetable(cron, timezone=settings.timezone) if cron else None,
         max_active_runs=1,
         default_args=default_args(settings),
+        deadline=deadline(settings, settings.alerts.late_hours),
         tags=["backup", "daily", settings.site],
     ):
         backup(settings, DAILY)

@@ -35,7 +35,7 @@ for settings in sites():
         doc_md=__doc__,
         schedule=CronTriggerTimetable(cron, timezone=settings.timezone) if cron else None,
         max_active_runs=1,
-        default_args=default_args(settings) | {"queue": settings.recovery_test.queue or settings.airflow.queue},
+        default_args=default_args(settings, settings.recovery_test.queue),
         tags=["recovery", "test", settings.site],
     ):
         recovery_test(settings)

@@ -29,7 +29,7 @@ from airflow.sdk import DAG
 
 from spoqplus_backup.flows.restore import restore
 from spoqplus_backup.flows.restore_form import restore_params
-from spoqplus_backup.flows.tasks import default_args
+from spoqplus_backup.flows.tasks import deadline, default_args
 from spoqplus_backup.messages import text
 from spoqplus_backup.sites import sites
 
@@ -42,7 +42,8 @@ for settings in sites():
         schedule=None,
         max_active_runs=1,
         params=restore_params(settings),
-        default_args=default_args(settings) | {"queue": settings.restore.queue or settings.airflow.queue},
+        default_args=default_args(settings, settings.restore.queue),
+        deadline=deadline(settings, settings.objectives.rto_hours),
         tags=["restore", settings.site],
     ):
         restore(settings)

@@ -5,6 +5,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from spoqplus_backup import pools
+from spoqplus_backup.deadlines import RunAfter
 from spoqplus_backup.web import PAGE_ROUTE, PREFIX, Lazy
 from spoqplus_backup.web.links import ConsoleLink, ReportLink, SetLink
 
@@ -34,6 +35,7 @@ class SpoqplusPlugin(AirflowPlugin):
 
     name = "spoqplus_backup"
     listeners = [pools]
+    deadline_references = [RunAfter]
     operator_extra_links = [ReportLink(), SetLink(), ConsoleLink()]
     fastapi_apps = [{"app": Lazy(_served), "url_prefix": PREFIX, "name": "spoqplus_backup"}]
     external_views = [

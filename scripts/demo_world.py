@@ -230,6 +230,7 @@ schedules: # by hand here: trigger them in the UI
   incremental_backup: null
   retention: null
   recovery_test: null
+  watchdog: null
 recovery_test:
   faces: {{images: null}} # a few pictures here, not one for each member
 files:

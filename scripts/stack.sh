@@ -3,6 +3,7 @@
 # .env, passwords, keys, empty connections, a site's file, the image. What is there stays as it is.
 #
 #   scripts/stack.sh setup | up | down
+#   scripts/stack.sh host NAME ADDRESS    prepares a folder for a worker on another host, which reaches this one there
 #
 # DEMO=1 also starts a MySQL with a small SPOQ Plus, an S3 and a server for recovery tests, and a site of them.
 # SPOQPLUS_ENV_FILE names another .env.
@@ -87,7 +88,16 @@ make_secrets() {
     for name in jwt_secret api_secret_key; do
         if lacks "secrets/$name"; then random 66 | place "secrets/$name"; fi
     done
-    if lacks secrets/admin_password; then password | place secrets/admin_password; fi
+    for name in admin_password grafana_password; do
+        if lacks "secrets/$name"; then password | place "secrets/$name"; fi
+    done
+    if lacks secrets/metrics_token; then
+        password | place secrets/metrics_token
+        place api-server/metrics_token <"$home/secrets/metrics_token"
+    fi
+    if lacks secrets/slack_webhook; then # Alertmanager's; the real one has to be asked of Slack
+        printf 'http://127.0.0.1:9/no-webhook-yet' | place secrets/slack_webhook
+    fi
 }
 
 in_image() { # run a program of the image on the deployment's folder, as whoever owns it
@@ -104,6 +114,31 @@ make_keys() {
         if lacks "$host/signing.pub"; then place "$host/signing.pub" <"$home/worker-backup/signing.pub"; fi
     done
     if lacks worker-recovery/signing.key; then place worker-recovery/signing.key <"$home/worker-backup/signing.key"; fi
+}
+
+# What a worker on another host needs: Celery's two passwords, a signing key of its own, and the public ones of all.
+make_host() {
+    local name=$1 address=$2 file hosts=hosts/$1
+    [[ $name =~ ^[a-z][a-z0-9-]*$ ]] || fail "'$name' is no name of a host and queue: small letters, digits, hyphens."
+    [ ! -e "$home/$hosts" ] || fail "$home/$hosts is there already."
+    mkdir -p "$home/$hosts"/{secrets,config,worker-backup}
+    give "$home/hosts" "$home/$hosts" "$home/$hosts"/*
+    for file in celery_broker_url celery_result_backend; do
+        sed -E "s/@(redis|postgres):/@$address:/" "$home/secrets/$file" | place "$hosts/secrets/$file"
+    done
+    in_image spoqplus-backup keys generate "/deploy/$hosts/worker-backup" >/dev/null
+    for file in worker-backup worker-recovery api-server "$hosts/worker-backup"; do
+        place "$file/$name.pub" <"$home/$hosts/worker-backup/signing.pub"
+    done
+    place "$hosts/worker-backup/signing.pub" <"$home/worker-backup/signing.pub"
+    echo '{}' | place "$hosts/worker-backup/connections.json"
+    sed -e "s/^site: .*/site: $name/" -e "s/queue: backup$/queue: $name/" \
+        -e "s|/backup/repository|&/$name|" -e "s|s3://spoqplus-backup|&-$name|" \
+        -e "s|public_key_files: .*|public_key_files: [/run/spoqplus/signing.pub, /run/spoqplus/$name.pub]|" \
+        include/compose/site.yaml | place "$hosts/config/$name.yaml"
+    sed -e "s/^SPOQPLUS_QUEUE=.*/SPOQPLUS_QUEUE=$name/" "$env_file" | place "$hosts/env"
+    say "$home/$hosts: bring it to that host as its ./deploy, and env as its .env. Fill in config/$name.yaml there and here" \
+        "($home/config/), connections.json there. Then, there: docker compose -f include/compose/worker.yaml up -d"
 }
 
 make_site() {
@@ -145,16 +180,24 @@ JSON
         "$restore" "$restore" "$s3" | place worker-recovery/connections.json
 }
 
+choose_profiles() { # of .env, and the demonstration's when it is asked for
+    local profiles
+    profiles=$(setting COMPOSE_PROFILES)
+    if [ -n "$demo" ] && [[ ,$profiles, != *,demo,* ]]; then profiles=demo${profiles:+,$profiles}; fi
+    export COMPOSE_PROFILES=$profiles
+}
+
 set_up() {
     check_docker
     write_env
+    choose_profiles
     home=$(setting SPOQPLUS_HOME ./deploy) uid=$(setting AIRFLOW_UID)
     image=$(setting SPOQPLUS_IMAGE spoqplus-backup:3.3.2)
     mkdir -p "$home"/{secrets,config,api-server,worker-backup,worker-recovery}
     home=$(cd "$home" && pwd)
     give "$home" "$home"/*
     make_secrets
-    if [ -z "$(setting SPOQPLUS_IMAGE)" ]; then
+    if [ "${image/\//}" = "$image" ]; then # with a / it is one of a registry
         say "building the image $image (some minutes the first time)"
         compose build --quiet init
     fi
@@ -166,8 +209,13 @@ case ${1:-} in
 setup) set_up ;;
 up)
     set_up
-    compose ${demo:+--profile demo} up --detach --no-build --wait --wait-timeout "${SPOQPLUS_START_SECONDS:-900}"
+    compose up --detach --no-build --wait --wait-timeout "${SPOQPLUS_START_SECONDS:-900}"
     say "$(setting SPOQPLUS_URL http://localhost:8080): log in as admin; the password is in $home/secrets/admin_password"
+    ;;
+host)
+    [ $# -eq 3 ] || fail "usage: scripts/stack.sh host NAME ADDRESS"
+    set_up
+    make_host "$2" "$3"
     ;;
 down)
     check_docker
@@ -175,7 +223,7 @@ down)
     compose --profile '*' down
     ;;
 *)
-    echo "usage: scripts/stack.sh setup | up | down" >&2
+    echo "usage: scripts/stack.sh setup | up | down | host NAME ADDRESS" >&2
     exit 2
     ;;
 esac

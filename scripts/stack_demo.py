@@ -15,7 +15,7 @@ import spoq_data
 from spoqplus_backup.core.connections import ConnectionRecord, s3_client
 
 WWW = Path("/var/www/html")
-BUCKET = "spoqplus-backup"
+BUCKETS = ("spoqplus-backup", "spoqplus-logs")
 READER = (
     "SELECT, SHOW VIEW, TRIGGER, EVENT, RELOAD, REPLICATION CLIENT, REPLICATION SLAVE, BACKUP_ADMIN ON *.*"  # README
 )
@@ -60,21 +60,23 @@ def make_data(megabytes: int) -> None:
         cursor.execute("SET GLOBAL local_infile = OFF")
 
 
-def make_bucket() -> None:
-    """The bucket that backups go to."""
+def make_buckets() -> None:
+    """The bucket that backups go to, and one for tasks' logs."""
     record = connections("backup")["spoqplus_aws"]
     client = s3_client(
         ConnectionRecord(
             id="spoqplus_aws", login=record["login"], password=record["password"], extra=record["extra_dejson"]
         )
     )
-    if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
-        client.create_bucket(Bucket=BUCKET)
+    known = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    for name in BUCKETS:
+        if name not in known:
+            client.create_bucket(Bucket=name)
 
 
 if __name__ == "__main__":
     make_accounts()
     make_data(int(os.environ.get("DEMO_MEGABYTES", "40")))
-    make_bucket()
+    make_buckets()
     if not (WWW / demo_files.UPLOADS).exists():
         demo_files.make(WWW)

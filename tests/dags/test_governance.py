@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, BaseOperator
 
+from spoqplus_backup.core.settings import load_settings
+from spoqplus_backup.flows.tasks import placed
 from spoqplus_backup.messages import Language
 
 ReadDags = Callable[..., DagBag]
@@ -103,3 +106,11 @@ def test_dags_can_be_stored_by_the_scheduler(read_dags: ReadDags) -> None:
     for dag in every_dag(read_dags(TEXT)):
         stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
         assert set(stored.task_ids) == set(dag.task_ids)
+
+
+def test_an_executor_of_its_own_serves_the_backup_hosts_queue_alone(read_dags: ReadDags, tmp_path: Path) -> None:
+    read_dags("airflow: {queue: busan, executor: edge}")
+    settings = load_settings(tmp_path / "site0.yaml")
+    assert placed(settings) == {"queue": "busan", "executor": "edge"}
+    assert placed(settings, "busan") == {"queue": "busan", "executor": "edge"}
+    assert placed(settings, "recovery") == {"queue": "recovery"}

@@ -16,6 +16,7 @@ DAGS = (
     "restore",
     "retention",
     "recovery_test",
+    "watchdog",
     "monthly_digest",
     "dr_failover",
 )

@@ -33,6 +33,7 @@ from support.world import (
     DAILY,
     DATABASE_PASSWORD,
     DR_BUCKET,
+    METRICS_TOKEN,
     RESTORE,
     S3_SECRET,
     World,
@@ -97,7 +98,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     def write(site: str, **fields: Any) -> Path:
         content = {
             "site": site,
-            "schedules": {"binlog_archive": None, "incremental_backup": None, "retention": None},  # by hand
+            "schedules": dict.fromkeys(("binlog_archive", "incremental_backup", "retention", "watchdog")),  # by hand
             "staging": {"directory": str(folder / site / "staging")},
             "encryption": {
                 "recipients": [first.recipient, second.recipient],
@@ -188,6 +189,7 @@ def world(
         "lost",
         database=database,
         components=[],
+        objectives={"rto_hours": 0.001},  # its restores are told to be late
         restore={"test_connection": "lost_mysql", "rebuild": {"test": rebuilt | {"memory_mib": 64}}},
         repositories=[{"name": "local", "root": f"file://{repository}/lost"}],
     )
@@ -218,6 +220,7 @@ def world(
         "AIRFLOW_CONN_SPOQPLUS_MYSQL": database_connection(mariadb_server),
         "AIRFLOW_CONN_SPOQPLUS_TEST_MYSQL": database_connection(mariadb_target),
         "AIRFLOW_CONN_SPOQPLUS_SLACK": slack.connection,
+        "AIRFLOW_CONN_SPOQPLUS_METRICS": json.dumps({"conn_type": "generic", "password": METRICS_TOKEN}),
         "AIRFLOW_CONN_SPOQPLUS_AWS": bucket_connection(s3_endpoint, "ap-northeast-2"),
         "AIRFLOW_CONN_SPOQPLUS_AWS_DR": bucket_connection(s3_endpoint, "ap-northeast-1"),
     }

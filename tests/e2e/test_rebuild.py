@@ -1,10 +1,12 @@
 """A lost server rebuilt from nothing in a real Airflow, and its old data directory put back with one click."""
 
 from typing import Any
+from urllib.parse import quote
 
 import MySQLdb
 import pytest
 
+from slack_sink import words
 from support.servers import rows
 from support.service import Service
 from support.world import DATABASE_PASSWORD, World
@@ -17,6 +19,11 @@ DAILY, RESTORE = "lost_daily_backup", "lost_restore"
 def clients(lost: Service) -> Any:
     """As the site's own login, which only the restored accounts know once the server is a new one."""
     return MySQLdb.connect(unix_socket=str(lost.socket), user="backup", passwd=DATABASE_PASSWORD, autocommit=True)
+
+
+def told_late(world: World, run: str) -> bool:
+    """Whether somebody was told that a run is not over within the promised time."""
+    return any("넘겼는데" in (told := words(message)) and quote(run) in told for message in world.slack.messages)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +54,7 @@ def test_a_rebuild_that_fails_asks_and_puts_the_old_directory_back(world: World,
     run = world.airflow.trigger(RESTORE, {"rebuild": True})
     try:
         world.airflow.wait_for_task(RESTORE, run, "after_failure", {"awaiting_input"})
+        world.airflow.until("Slack hears that it takes too long", lambda: told_late(world, run), 60)
     finally:
         configuration.write_text(good)
     world.airflow.answer(RESTORE, run, "after_failure", "있던 것을 되돌립니다")

@@ -107,6 +107,25 @@ def test_a_log_is_archived_to_the_byte_with_its_sidecar_and_index(
     assert index["tables"] == [["ledger", "entries", {"insert": 3}]]
 
 
+def test_after_half_of_the_promised_time_a_quiet_server_closes_a_log_as_proof(db: ProductionServer, site: Site) -> None:
+    db.write(1)
+    site.archive()
+    area = Area(site.settings)
+    rotation = area.rotation()
+    assert rotation is not None
+    area.write(rotation.model_copy(update={"rotated_at": rotation.checked_at - timedelta(minutes=29)}))
+    site.archive()
+    assert archived(site) == {FIRST: ["1"]}
+    area.write(rotation.model_copy(update={"rotated_at": rotation.checked_at - timedelta(minutes=30)}))
+
+    site.archive()
+
+    assert archived(site) == {FIRST: ["1", "2"]}
+    proof = segment(site, 2)
+    assert (proof.transactions, proof.gap) == (0, None)
+    assert proof.closed_at is not None
+
+
 def test_a_quiet_server_costs_nothing_and_its_recovery_point_goes_on(db: ProductionServer, site: Site) -> None:
     db.write()
     first = site.archive()

@@ -20,6 +20,7 @@ from support.dump_gate import DumpGate
 
 BUCKET, DR_BUCKET = "spoqplus-backup", "spoqplus-backup-dr"
 DATABASE_PASSWORD = "p4ss w0rd/of%the:database"
+METRICS_TOKEN = "the-token-of-the-metrics"
 S3_SECRET = "secret-key-of-the-bucket"
 DAILY, RESTORE = "spoqplus_daily_backup", "spoqplus_restore"
 POOL = "spoqplus_database"

@@ -49,7 +49,7 @@ def test_a_service_is_watched_and_comes_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_an_image_is_pinned(name: str) -> None:
-    image = re.sub(r"\$\{\w+:-([^}]+)\}", r"\1", SERVICES[name]["image"])
+    image = re.sub(r"\$\{\w+:-([^}]+)\}", r"\1", SERVICES[name]["image"])  # the default of a setting
     _, _, tag = image.rpartition(":")
     assert re.search(r"\d", tag), f"{image} is whatever is newest on the day"
 
@@ -83,9 +83,11 @@ def test_only_the_recovery_worker_has_private_keys_and_reaches_the_sandbox() -> 
     assert COMPOSE["networks"]["sandbox"]["internal"] is True
 
 
-def test_the_ui_listens_on_this_machine_only_unless_asked() -> None:
+def test_what_listens_does_so_on_this_machine_only_unless_asked() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"api-server": ["${SPOQPLUS_BIND:-127.0.0.1}:${SPOQPLUS_PORT:-8080}:8080"]}
+    assert published.keys() == {"api-server", "prometheus", "alertmanager", "grafana"}
+    for name, ports in published.items():
+        assert all(port.startswith("${SPOQPLUS_BIND:-127.0.0.1}:") for port in ports), name
 
 
 def test_every_setting_is_explained_in_the_example() -> None:
@@ -159,7 +161,9 @@ if [ "$1" = run ]; then
     while [ "$1" != --volume ]; do shift; done
     home=${2%:/deploy}
     case $4 in
-    spoqplus-backup) echo private >"$home/worker-backup/signing.key"; echo public >"$home/worker-backup/signing.pub" ;;
+    spoqplus-backup)
+        folder=$home${8#/deploy}
+        echo private >"$folder/signing.key"; echo public >"$folder/signing.pub" ;;
     age-keygen) echo "# public key: age1demo" ;;
     esac
 fi
@@ -180,9 +184,9 @@ class Deployment:
             "SPOQPLUS_HOME": str(self.home),
         }
 
-    def run(self, command: str, **env: str) -> str:
+    def run(self, *command: str, **env: str) -> str:
         done = subprocess.run(
-            [ROOT / "scripts" / "stack.sh", command], env=self._env | env, check=True, capture_output=True, text=True
+            [ROOT / "scripts" / "stack.sh", *command], env=self._env | env, check=True, capture_output=True, text=True
         )
         return done.stdout
 
@@ -221,9 +225,21 @@ def test_every_deployment_has_passwords_of_its_own(tmp_path: Path) -> None:
         deployment.run("setup", DEMO="1")
         made.append(deployment.files())
     for name, content in made[0].items():
-        if name.startswith("secrets/"):
+        if name.startswith("secrets/") and name != "secrets/slack_webhook":
             assert content != made[1][name], name
             assert len(content) >= 40, name
+
+
+def test_it_goes_on_with_what_an_earlier_version_made(deployment: Deployment) -> None:
+    deployment.run("setup")
+    made = deployment.files()
+    (deployment.home / "secrets" / "metrics_token").unlink()
+    deployment.run("setup")
+    again = deployment.files()
+    assert {name for name, content in made.items() if again[name] != content} == {
+        "secrets/metrics_token",
+        "api-server/metrics_token",
+    }
 
 
 def test_what_names_a_password_was_made_with_it(deployment: Deployment) -> None:
@@ -253,10 +269,63 @@ def test_the_demonstration_gets_a_site_and_separate_accounts(deployment: Deploym
     assert recovery["spoqplus_mysql"]["login"] == "spoqplus_restore"
     assert backup["spoqplus_mysql"]["password"] != recovery["spoqplus_mysql"]["password"]
     assert "spoqplus_mysql" not in json.loads(made["api-server/connections.json"])
-    assert "--profile demo up" in deployment.log.read_text()
+    assert "COMPOSE_PROFILES=demo\n" in deployment.env_file.read_text()
 
 
 def test_containers_never_run_as_root(deployment: Deployment) -> None:
     deployment.run("setup")
     (uid,) = re.findall(r"^AIRFLOW_UID=(\d+)$", deployment.env_file.read_text(), re.MULTILINE)
     assert int(uid) == (os.getuid() or 50000)
+
+
+# ---- other hosts, Kubernetes ----
+
+
+def test_another_host_gets_what_it_needs_and_no_more(deployment: Deployment) -> None:
+    deployment.run("setup")
+    deployment.run("host", "busan", "10.0.0.5")
+    made = deployment.files()
+    mine = {name.removeprefix("hosts/busan/") for name in made if name.startswith("hosts/busan/")}
+    assert mine == {
+        "env",
+        "config/busan.yaml",
+        "secrets/celery_broker_url",
+        "secrets/celery_result_backend",
+        "worker-backup/connections.json",
+        "worker-backup/signing.key",
+        "worker-backup/signing.pub",
+        "worker-backup/busan.pub",
+    }
+    assert made["hosts/busan/secrets/celery_broker_url"].endswith("@10.0.0.5:6379/0")
+    assert "@10.0.0.5:5432/celery" in made["hosts/busan/secrets/celery_result_backend"]
+    assert "SPOQPLUS_QUEUE=busan\n" in made["hosts/busan/env"]
+    site = yaml.safe_load(made["hosts/busan/config/busan.yaml"])
+    assert (site["site"], site["airflow"]["queue"], site["restore"]["queue"]) == ("busan", "busan", "recovery")
+    assert [item["root"] for item in site["repositories"]] == [
+        "file:///backup/repository/busan",
+        "s3://spoqplus-backup-busan",
+    ]
+    assert {"worker-recovery/busan.pub", "api-server/busan.pub"} <= made.keys()
+
+
+def test_the_compose_file_of_another_host_is_the_backup_worker_alone() -> None:
+    text = (ROOT / "include" / "compose" / "worker.yaml").read_text("utf-8").replace("!reset", "")
+    assert yaml.safe_load(text)["services"].keys() == {"worker-backup"}
+
+
+def test_the_values_of_the_helm_chart_hold_no_secret_and_have_a_set_for_each_queue() -> None:
+    values = yaml.safe_load((ROOT / "include" / "helm" / "values.yaml").read_text("utf-8"))
+    claims = yaml.safe_load_all((ROOT / "include" / "helm" / "volumes.yaml").read_text("utf-8"))
+    known = {claim["metadata"]["name"] for claim in claims}
+    assert values["executor"] == "CeleryExecutor"
+    assert f"=={values['airflowVersion']}" == pins("requirements.txt")["apache-airflow"]
+    assert not {"fernetKey", "apiSecretKey", "jwtSecret"} & values.keys()
+    assert values["createUserJob"]["enabled"] is False
+    sets = {item["queue"]: item for item in values["workers"]["celery"]["sets"]}
+    assert sets.keys() == {"backup", "recovery"}
+    for item in sets.values():
+        volumes = {volume["name"]: volume for volume in item["extraVolumes"]}
+        assert {mount["name"] for mount in item["extraVolumeMounts"]} == volumes.keys()
+        used = {v["persistentVolumeClaim"]["claimName"] for v in volumes.values() if "persistentVolumeClaim" in v}
+        assert used <= known
+        assert item["replicas"] == 1

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -19,6 +20,7 @@ AWS_ATTEMPTS = 5
 AWS_TIMEOUT_SECONDS = 60
 S3_POOL = 16  # at least the pieces that are sent at once
 SLACK_API = "slack"  # the type of a bot's connection
+FILE_VARIABLE = "SPOQPLUS_CONNECTIONS_FILE"
 _SLACK_HOST = "https://hooks.slack.com/services"
 
 
@@ -134,7 +136,11 @@ class RecordConnections(ABC):
 
 
 class EnvironmentConnections(RecordConnections):
-    """Connections from `AIRFLOW_CONN_<ID>` in Airflow's two notations (URI, JSON): for the command line."""
+    """Connections from `AIRFLOW_CONN_<ID>` in Airflow's two notations (URI, JSON): for the command line.
+
+    What no variable says may be in the file that `SPOQPLUS_CONNECTIONS_FILE` names: JSON by connection id, as Airflow's
+    LocalFilesystemBackend reads it.
+    """
 
     def record(self, connection_id: str) -> ConnectionRecord:
         """The record of that id.
@@ -143,7 +149,7 @@ class EnvironmentConnections(RecordConnections):
             SettingsError: the variable is not set or can't be read.
         """
         variable = f"AIRFLOW_CONN_{connection_id.upper()}"
-        value = os.environ.get(variable, "").strip()
+        value = os.environ.get(variable, "").strip() or self._in_file(connection_id)
         if not value:
             raise SettingsError(
                 f"There is no connection {connection_id}: set the variable {variable} (its URI or JSON), or, in "
@@ -157,6 +163,18 @@ class EnvironmentConnections(RecordConnections):
                 f"{connection_id} -o json` shows it, or as type://login:password@host:port with special "
                 "characters percent-encoded."
             ) from None
+
+    def _in_file(self, connection_id: str) -> str:
+        """What the file says of a connection; empty when there is no file, or nothing in it."""
+        file = os.environ.get(FILE_VARIABLE)
+        if not file:
+            return ""
+        try:
+            found = json.loads(Path(file).read_text("utf-8")).get(connection_id, "")
+        except (OSError, ValueError, AttributeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no JSON object"  # its text may hold the value
+            raise SettingsError(f"The file {file} that {FILE_VARIABLE} names can't be read: {reason}.") from None
+        return found if isinstance(found, str) else json.dumps(found)
 
 
 def _extra(value: object) -> dict[str, Any]:
@@ -176,7 +194,7 @@ def _from_json(connection_id: str, text: str) -> ConnectionRecord:
         login=fields.get("login"),
         password=fields.get("password"),
         schema=fields.get("schema") or None,
-        extra=_extra(fields.get("extra")),
+        extra=_extra(fields.get("extra", fields.get("extra_dejson"))),
     )
 
 

@@ -82,6 +82,7 @@ class Schedules(Model):
     binlog_archive: str | None = "*/15 * * * *"
     retention: str | None = AFTER_BACKUP
     recovery_test: str | None = "0 6 2 * *"
+    watchdog: str | None = "20 * * * *"
     monthly_digest: str | None = "0 9 3 * *"
     dr_failover: str | None = "0 7 5 1,4,7,10 *"
 
@@ -641,11 +642,14 @@ class MetricsSettings(Model):
 class AirflowSettings(Model):
     """How the DAGs sit in Airflow: the queue of the backup host, the owner, and the UI's address for links.
 
+    `executor` is the alias of the one that serves this queue, where Airflow has several; None is its first.
+
     `pool` is Airflow's pool of the tasks that dump: its slots are how many may read the server at once. Sites on one
     server share a pool; None is one of the site's own, `<site>_database`.
     """
 
     queue: Text = "default"
+    executor: Text | None = None
     pool: Text | None = None
     owner: Text = "data-platform"
     url: str | None = Field(default=None, pattern=r"^https?://")

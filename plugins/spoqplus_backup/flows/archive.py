@@ -5,7 +5,7 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator, TaskGroup, TriggerRule, chain
 
 from spoqplus_backup.core.settings import Settings
-from spoqplus_backup.flows.tasks import SHORT_TIMEOUT, stage
+from spoqplus_backup.flows.tasks import SHORT_TIMEOUT, placed, stage
 from spoqplus_backup.messages import text
 from spoqplus_backup.operators.archive import (
     CheckChainOperator,
@@ -37,8 +37,8 @@ def archive_stage(settings: Settings, name: str) -> dict[str, Any]:
 def archive_chain(settings: Settings) -> tuple[TaskGroup, BaseOperator]:
     """Everything that archives up to now, as one group; returns it and its last task, `verify`."""
     label = text(settings.language, "group.archive")
-    queue = {"queue": settings.airflow.queue}  # of the backup host, in whatever DAG it stands
-    with TaskGroup(GROUP, group_display_name=label, tooltip=label, default_args=queue) as group:  # type: ignore[arg-type]
+    here = placed(settings)  # on the backup host, in whatever DAG it stands
+    with TaskGroup(GROUP, group_display_name=label, tooltip=label, default_args=here) as group:  # type: ignore[arg-type]
         verified = VerifyLogsOperator(**archive_stage(settings, "verify"), outlets=[logs_asset(settings)])
         chain(
             RotateOperator(**archive_stage(settings, "rotate"), execution_timeout=SHORT_TIMEOUT),

@@ -198,7 +198,7 @@ class _Talk:
     def _headline(self, thread: Thread, message: Message) -> Message:
         """The first message of a thread, with what is newest in it."""
         if thread.count > 1:
-            title = text(self.turn.language, "slack.thread.title", title=_first(thread).title, count=thread.count)
+            title = text(self.turn.language, "slack.thread.title", title=message.title, count=thread.count)
             return _first(thread).with_lines(context(self._so_often(thread)), title=title)
         line = text(self.turn.language, "slack.thread.goes_on", time=self._time(self.turn.now))
         return _first(thread).with_lines(context(line), title=message.title)

@@ -59,6 +59,14 @@ class NotifyOperator(SiteOperator):
         """Whether the run did what it was to do."""
         return states.get(self.result_task_id) == "success"
 
+    def is_well(self, context: "Context", states: Mapping[str, str | None]) -> bool:
+        """Whether nothing is wrong any more of what was told before; as a rule when the run succeeded."""
+        return self.has_succeeded(states)
+
+    def repeat_hours(self, context: "Context", settings: "Settings") -> float:
+        """After how many hours the same is told again."""
+        return settings.slack.repeat_hours
+
     def is_worth_telling(self, context: "Context", settings: "Settings", report: "RunReport") -> bool:
         """Whether anybody wants to hear of this run."""
         return True
@@ -68,7 +76,14 @@ class NotifyOperator(SiteOperator):
         states = task_states(context)
         report = _report(context, settings, states, succeeded=self.has_succeeded(states), runbook=self.runbook)
         message = self.message(context, report) if self.is_worth_telling(context, settings, report) else None
-        sent = _tell(context, settings, message, succeeded=report.succeeded, alone=self.stands_alone)
+        sent = _tell(
+            context,
+            settings,
+            message,
+            succeeded=self.is_well(context, states),
+            alone=self.stands_alone,
+            repeat_hours=self.repeat_hours(context, settings),
+        )
         if not report.succeeded:
             tasks = ", ".join(failure.task for failure in report.failures) or self.result_task_id
             raise RunFailedError(text(settings.language, "error.run_failed", tasks=tasks))
@@ -381,7 +396,13 @@ def _failover_report(context: "Context", settings: "Settings") -> "RunReport":
 
 
 def _tell(
-    context: "Context", settings: "Settings", message: "Message | None", *, succeeded: bool, alone: bool = False
+    context: "Context",
+    settings: "Settings",
+    message: "Message | None",
+    *,
+    succeeded: bool,
+    alone: bool = False,
+    repeat_hours: float | None = None,
 ) -> bool:
     """Say it, unless it was said lately; whether Slack took something. Never raises: Slack fails nothing."""
     from spoqplus_backup.notifications.conversation import Turn, speak
@@ -397,7 +418,7 @@ def _tell(
         succeeded=succeeded,
         language=settings.language,
         timezone=settings.timezone,
-        repeat_hours=settings.slack.repeat_hours,
+        repeat_hours=repeat_hours or settings.slack.repeat_hours,
         now=datetime.now(timezone.utc),
         channel=settings.slack.channel,
         by_hand=getattr(context["dag_run"], "run_type", None) == "manual",

@@ -6,7 +6,7 @@ With a token of several sites a scrape gets all of them; with one of its own eac
 import hmac
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from airflow.models.taskinstance import TaskInstance
@@ -20,10 +20,9 @@ from spoqplus_backup.core.errors import SettingsError
 from spoqplus_backup.core.monitor.latest import LatestFacts
 from spoqplus_backup.core.settings import Settings
 from spoqplus_backup.web.exposition import Observed, exposition
+from spoqplus_backup.web.rights import Sites
 
 log = logging.getLogger(__name__)
-
-Sites = Callable[[], Sequence[Settings]]
 
 PATH = "/metrics"
 LEAST_CHARACTERS = 16  # of a token

@@ -206,6 +206,38 @@ class TestS3Client:
             self.client("AKIA", None, **extra)
 
 
+@pytest.mark.parametrize("extra", [{"extra_dejson": {"ssl_mode": "REQUIRED"}}, {"extra": '{"ssl_mode": "REQUIRED"}'}])
+def test_connections_may_lie_in_a_file_as_airflow_reads_it(
+    connections: EnvironmentConnections, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, extra: dict[str, object]
+) -> None:
+    file = tmp_path / "connections.json"
+    login = {"conn_type": "mysql", "host": "db.example", "login": "backup", "password": PASSWORD} | extra
+    file.write_text(json.dumps({"spoqplus_mysql": login, "other": "mysql://other:x@other.example"}), "utf-8")
+    monkeypatch.setenv("SPOQPLUS_CONNECTIONS_FILE", str(file))
+
+    assert connections.database("spoqplus_mysql").ssl_mode == "REQUIRED"
+    assert connections.database("other").user == "other"
+    set_connection(monkeypatch, "mysql://first:x@db.example")
+    assert connections.database("spoqplus_mysql").user == "first", "a variable goes before the file"
+    with pytest.raises(SettingsError, match="There is no connection nobody"):
+        connections.database("nobody")
+
+
+@pytest.mark.parametrize("content", [None, '{"spoqplus_mysql": "mysql://a:hidden@db"', '["hidden"]'])
+def test_a_file_of_connections_that_can_not_be_read_is_named_and_not_shown(
+    connections: EnvironmentConnections, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "connections.json"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("SPOQPLUS_CONNECTIONS_FILE", str(file))
+
+    with pytest.raises(SettingsError, match="SPOQPLUS_CONNECTIONS_FILE names can't be read") as error:
+        connections.database("spoqplus_mysql")
+    assert str(file) in str(error.value)
+    assert "hidden" not in str(error.value)
+
+
 def test_another_program_talks_to_aws_with_the_connection_s_keys_and_no_secret_variables() -> None:
     extra = {"endpoint_url": "http://127.0.0.1:9", "aws_session_token": "to/ken"}
     record = ConnectionRecord(id="aws", login="AKIA", password="se/cret", extra=extra)

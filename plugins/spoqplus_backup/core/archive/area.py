@@ -38,13 +38,15 @@ Read = TypeVar("Read", bound=BaseModel)
 class Rotation(Model):
     """What rotate found: at `checked_at`, by the server's clock, everything committed was in logs up to `up_to`.
 
-    `up_to` is None when no closed log held anything: the server has none.
+    `up_to` is None when no closed log held anything: the server has none. `rotated_at` is when a log was closed last;
+    the next one is closed after a while, however quiet the server is.
     """
 
     server: Server
     checked_at: datetime
     up_to: str | None
     rotated: bool
+    rotated_at: datetime | None = None
     warnings: tuple[Notice, ...] = ()
 
 

@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 def rotate(settings: Settings, connections: Connections) -> ArchiveSummary:
     """Close the server's current log if something new is in it, and note the moment up to which all is in closed logs.
 
+    An empty one is closed after half of the promised RPO: only an archived log proves to whoever sees the repositories
+    alone (a restore, the metrics) that nothing was written meanwhile.
+
     Raises:
         PermanentError: the server writes no binary log, or not all to it, or the login may not close or read it.
     """
@@ -59,7 +62,9 @@ def rotate(settings: Settings, connections: Connections) -> ArchiveSummary:
         client.find("mysqlbinlog", settings.database.client_directory, facts.flavour)
         current, _ = binlog.position(connection, facts.flavour)
         checked_at = binlog.clock(connection)  # before the log is closed: what is committed later may be in the next
-        wanted = not binlog.is_empty(connection, current)
+        since = before.rotated_at if (before := area.rotation()) else None
+        rested = since is not None and (checked_at - since).total_seconds() >= settings.objectives.rpo_hours * 1800
+        wanted = rested or not binlog.is_empty(connection, current)
         if wanted:
             binlog.rotate(connection)
         now, at = binlog.position(connection, facts.flavour)
@@ -69,6 +74,7 @@ def rotate(settings: Settings, connections: Connections) -> ArchiveSummary:
             checked_at=checked_at,
             up_to=closed[-1] if closed else None,
             rotated=wanted,
+            rotated_at=checked_at if wanted or since is None else since,
             warnings=retention_warnings(settings, connection),
         )
         area.write(rotation)

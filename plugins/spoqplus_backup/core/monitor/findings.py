@@ -15,7 +15,7 @@ from spoqplus_backup.core.monitor.sizes import usual_bytes
 from spoqplus_backup.core.settings import Settings
 
 Severity = Literal["critical", "warning"]
-Value = float | str | datetime
+Value = float | str
 
 LATE = ("weekly", "monthly", "incremental")  # the daily one's age is looked at by itself
 GRACE = timedelta(hours=1)  # of the age of the newest full backup: the strategy's `for: 1h`
@@ -26,7 +26,7 @@ TOLD_FOR = timedelta(days=1)  # what happened at a moment is told so long
 class Finding(Model):
     """Something that a person has to look at. `subject` is what it is about, empty for the site.
 
-    `values` go into the sentence: seconds in `..._seconds`, bytes in `..._bytes`, times in `..._at`.
+    `values` go into the sentence: seconds in `..._seconds`, bytes in `..._bytes`, ISO 8601 times in `..._at`.
     """
 
     code: str
@@ -69,7 +69,7 @@ def _newest(facts: SiteFacts, settings: Settings, now: datetime) -> Iterator[Fin
         values = {"set": newest.found.name, "size_bytes": stored, "least_bytes": least}
         yield Finding(code="too_small", severity="warning", values=values)
     if facts.holds_3_2_1(newest) is False and age > COPYING:
-        values = {"set": newest.found.name, "copies": newest.found.count, "media": ", ".join(newest.found.media)}
+        values = {"set": newest.found.name, "copies": str(newest.found.count), "media": ", ".join(newest.found.media)}
         values["offsite"] = ", ".join(newest.found.offsite) or "-"
         yield Finding(code="copies", severity="critical", values=values)
 
@@ -80,7 +80,7 @@ def _late(facts: SiteFacts, settings: Settings, now: datetime) -> Iterator[Findi
     for cadence in LATE:
         due = facts.due.get(cadence)
         if due is not None and now > due + timedelta(hours=settings.alerts.late_hours):
-            yield Finding(code="late", severity="warning", subject=cadence, values={"due_at": due})
+            yield Finding(code="late", severity="warning", subject=cadence, values={"due_at": due.isoformat()})
 
 
 def _unusable(facts: SiteFacts, _: Settings, __: datetime) -> Iterator[Finding]:
@@ -110,15 +110,15 @@ def _sizes(facts: SiteFacts, settings: Settings, _: datetime) -> Iterator[Findin
 
 def _lost(facts: SiteFacts, settings: Settings, now: datetime) -> Iterator[Finding]:
     limit = settings.objectives.rpo_hours * HOUR
-    severities: tuple[tuple[Literal["primary", "offsite"], Severity], ...] = (
-        ("primary", "critical"),
-        ("offsite", "warning"),
+    kinds: tuple[tuple[str, Severity, bool], ...] = (
+        ("rpo_primary", "critical", False),
+        ("rpo_offsite", "warning", True),
     )
-    for where, severity in severities:
-        lost = facts.lost(now, offsite=where == "offsite")
+    for code, severity, offsite in kinds:
+        lost = facts.lost(now, offsite=offsite)
         if lost is not None and lost > limit:
             values: dict[str, Value] = {"lost_seconds": lost, "limit_seconds": limit}
-            yield Finding(code=f"rpo_{where}", severity=severity, values=values)
+            yield Finding(code=code, severity=severity, values=values)
 
 
 def _logs(facts: SiteFacts, settings: Settings, now: datetime) -> Iterator[Finding]:
@@ -129,7 +129,7 @@ def _logs(facts: SiteFacts, settings: Settings, now: datetime) -> Iterator[Findi
             yield Finding(code="chain_broken", severity="critical", subject=reach.repository, values=values)
     for gap in facts.gaps:
         if now - gap.end < TOLD_FOR:
-            values = {"start_at": gap.start, "end_at": gap.end, "words": gap.reason}
+            values = {"start_at": gap.start.isoformat(), "end_at": gap.end.isoformat(), "words": gap.reason}
             yield Finding(code="gap", severity="warning", subject=gap.start.isoformat(), values=values)
 
 
@@ -153,7 +153,7 @@ def _tests(facts: SiteFacts, settings: Settings, now: datetime) -> Iterator[Find
         yield Finding(code="test_failed", severity="critical", subject=last.id, values={"checks": checks})
     due = facts.due.get(RECOVERY_TEST)
     if due is not None and not facts.blind and is_overdue(facts, now):
-        yield Finding(code="test_overdue", severity="warning", values={"due_at": due})
+        yield Finding(code="test_overdue", severity="warning", values={"due_at": due.isoformat()})
 
 
 def _disk(facts: SiteFacts, _: Settings, __: datetime) -> Iterator[Finding]:
@@ -173,13 +173,15 @@ def _expiries(facts: SiteFacts, settings: Settings, now: datetime) -> Iterator[F
     for item in facts.expiries:
         if item.at <= now + timedelta(days=settings.alerts.expiry_days):
             severity: Severity = "critical" if item.at <= now else "warning"
-            yield Finding(code=item.kind, severity=severity, subject=item.name, values={"end_at": item.at})
+            yield Finding(code=item.kind, severity=severity, subject=item.name, values={"end_at": item.at.isoformat()})
 
 
 def _retention(facts: SiteFacts, _: Settings, now: datetime) -> Iterator[Finding]:
     for item in facts.deletions:
         if item.refused and now - item.at < TOLD_FOR:
-            yield Finding(code="refused", severity="warning", subject=item.repository, values={"count": item.refused})
+            yield Finding(
+                code="refused", severity="warning", subject=item.repository, values={"count": str(item.refused)}
+            )
 
 
 _LOOKS: tuple[Callable[[SiteFacts, Settings, datetime], Iterator[Finding]], ...] = (

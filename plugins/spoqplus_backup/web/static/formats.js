@@ -1,6 +1,7 @@
 // Numbers, sizes, durations and times, by Intl, in the page's language and the site's time zone.
 
 const DAY = 86400;
+const MANY = 10; // from here on a change is told as how many times as much
 const STEPS = [["day", DAY], ["hour", 3600], ["minute", 60], ["second", 1]];
 const AGO = [["year", 365 * DAY], ["month", 30 * DAY], ["day", DAY], ["hour", 3600], ["minute", 60]];
 const SIZES = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte"];
@@ -61,7 +62,7 @@ export function formats(language, zone) {
     rate: (perSecond) => `${bytes(perSecond)}/s`,
     duration,
     ago,
-    percent: (ratio) =>
+    percent: (ratio) => ratio >= MANY ? `×${number.format(Math.round(ratio + 1))}` :
       once("percent", () =>
         new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1, signDisplay: "exceptZero" })).format(ratio),
     day: (at) => date("day", { month: "short", day: "numeric" }).format(at),

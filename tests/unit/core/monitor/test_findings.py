@@ -11,6 +11,7 @@ from spoqplus_backup.core.monitor.promises import promises
 from spoqplus_backup.core.monitor.sizes import usual_bytes
 from spoqplus_backup.core.repository.set_details import ComponentDetails
 from spoqplus_backup.core.settings import Settings
+from spoqplus_backup.watchdog_text import finding_words
 from support.facts import DAY, GIB, HOUR, NOW, a_set, state, well, window
 
 RECIPIENT = "age1ymxyng7j0w4d88k3ql9rxtjvdf6c9yk7ahlkhftpxheasrr0j4eshggk8g"
@@ -68,7 +69,11 @@ REFUSED = Deletions(
     ],
 )
 def test_what_is_told(settings: Settings, fields: dict[str, Any], keys: list[str]) -> None:
-    assert [item.key for item in findings(well(**fields), settings, NOW)] == keys
+    found = findings(well(**fields), settings, NOW)
+    assert [item.key for item in found] == keys
+    for language in ("ko", "en"):
+        for item in found:
+            assert item.subject in finding_words(settings.model_copy(update={"language": language}), item)
 
 
 def test_the_critical_comes_first(settings: Settings) -> None:
