@@ -40,9 +40,10 @@ def fields(settings: Settings, connections: Connections, *, restoring: bool) -> 
         yield good(area, field) if problem is None else wrong(area, field, problem)
 
 
-def keys(settings: Settings, connections: Connections) -> Iterator[Line]:
+def keys(settings: Settings, connections: Connections, *, restoring: bool) -> Iterator[Line]:
     """How safe the encryption is, and which keys and certificates end soon."""
-    yield from (doubtful("keys", "encryption", warning) for warning in encryption_warnings(settings))
+    if not restoring:
+        yield from (doubtful("keys", "encryption", warning) for warning in encryption_warnings(settings))
     now, soon = datetime.now(timezone.utc), timedelta(days=settings.alerts.expiry_days)
     for item in expiries(settings, connections):
         at = f"{item.at:%Y-%m-%d}"
@@ -56,9 +57,9 @@ def keys(settings: Settings, connections: Connections) -> Iterator[Line]:
             yield good("keys", item.name, notice("doctor.valid", "valid until {at}", at=at))
 
 
-def tools(settings: Settings) -> Iterator[Line]:
+def tools(settings: Settings, *, restoring: bool) -> Iterator[Line]:
     """The programs that this site needs and their versions; a database's own are for its server to judge."""
-    for name, package in _needed(settings).items():
+    for name, package in _needed(settings, restoring).items():
         try:
             said = output_of([find_program(name, package), "--version"], stall_seconds=VERSION_SECONDS)
             yield good("tools", name, notice("doctor.version", "{version}", version=_first_line(said)))
@@ -69,16 +70,16 @@ def tools(settings: Settings) -> Iterator[Line]:
         yield doubtful("tools", "setpriv", notice("doctor.setpriv", sentence))
 
 
-def _needed(settings: Settings) -> dict[str, str]:
+def _needed(settings: Settings, restoring: bool) -> dict[str, str]:
     """Program and Debian's package."""
     found = {"age": "age"} if settings.encryption.scheme == "age" else {"openssl": "openssl"}
     if settings.files:
         found["tar"] = "tar"
     if settings.environment is not None and settings.environment.gpg_recipient is not None:
         found["gpg"] = "gnupg"
-    if settings.mirror is not None:
+    if settings.mirror is not None and not restoring:
         found["rsync"] = "rsync"
-    if settings.config_git is not None:
+    if settings.config_git is not None and not restoring:
         found["git"] = "git"
     return found
 

@@ -52,8 +52,8 @@ def checkup(
 def _questions(settings: Settings, connections: Connections, *, restoring: bool, writing: bool) -> list[Question]:
     found = [
         Question("configuration", "site", lambda: local.fields(settings, connections, restoring=restoring)),
-        Question("keys", "keys", lambda: local.keys(settings, connections)),
-        Question("tools", "tools", lambda: local.tools(settings)),
+        Question("keys", "keys", lambda: local.keys(settings, connections, restoring=restoring)),
+        Question("tools", "tools", lambda: local.tools(settings, restoring=restoring)),
         Question("space", "staging.directory", lambda: local.staging(settings)),
     ]
     connection = settings.restore.test_connection if restoring else settings.database.connection
