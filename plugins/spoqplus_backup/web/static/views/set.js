@@ -80,7 +80,7 @@ function Components({ set }) {
       <td data-label=${cell("parts")} class="number">${f.number(component.parts)}</td>
       <td data-label=${cell("size")} class="number">${f.bytes(component.stored_bytes)}<span class="small">${t("sets.raw", { size: f.bytes(component.raw_bytes) })}</span></td>
       <td data-label=${cell("contents")}>${[component.rows ? t.count("rows", component.rows) : "", component.files ? t.count("files", component.files) : ""].filter(Boolean).join(", ") || "–"}</td>
-      <td data-label=${cell("duration")}><${StageBar} stages=${component.seconds} /><span class="small">${f.duration(inOrder(component.seconds).reduce((sum, [, seconds]) => sum + seconds, 0))}</span></td></tr>`)}</tbody></table></section>`;
+      <td data-label=${cell("duration")}><${StageBar} stages=${component.stages} /><span class="small">${f.duration(inOrder(component.stages).reduce((sum, [, seconds]) => sum + seconds, 0))}</span></td></tr>`)}</tbody></table></section>`;
 }
 
 function Server({ set }) {
