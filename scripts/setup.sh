@@ -150,9 +150,9 @@ get_promtool() { # and amtool: their packages would make users and start service
     say "unpacking promtool and amtool from Debian's packages"
     there=$(mktemp -d)
     # apt checks what it downloads as when it installs, and needs no root for it; a fresh container has no lists yet
-    if ! (cd "$there" && apt-get --quiet=2 download "${packages[@]}" 2>/dev/null); then
+    if ! (cd "$there" && apt-get --quiet=2 -o APT::Sandbox::User=root download "${packages[@]}" 2>/dev/null); then
         apt_get update || say "warning: apt-get update reported errors (above)"
-        (cd "$there" && apt-get --quiet=2 download "${packages[@]}") || fail \
+        (cd "$there" && apt-get --quiet=2 -o APT::Sandbox::User=root download "${packages[@]}") || fail \
             "apt could not download ${packages[*]} (above). Put promtool and amtool into $folder, then run this again."
     fi
     for package in "$there"/*.deb; do dpkg-deb --extract "$package" "$there/unpacked"; done
