@@ -96,13 +96,21 @@ def _backups_page(browser: Browser, world: World, suffix: str) -> None:
     """What a director sees first, in light and dark; a set and its restore; on a telephone."""
     page = browser.new_page(viewport=BACKUPS_SIZE, locale=LOCALES[world.language], timezone_id="Asia/Seoul")
     _log_in(page, world)
-    sets = f"fetch('/spoqplus/api/{SITE}/sets?cadence=daily&limit=1').then((answer) => answer.json())"
-    newest = page.evaluate(sets)["items"][0]["name"]
+    api = f"{world.airflow.url}/spoqplus/api/{SITE}"
+
+    def newest_of_many() -> str:
+        found = page.request.get(f"{api}/sets?cadence=daily&limit=1").json()
+        overview = page.request.get(f"{api}/overview").json()
+        is_known = found["total"] > 1 and overview["catalogue"]["complete"] and overview["promises"][0]["ok"]
+        return str(found["items"][0]["name"]) if is_known else ""
+
+    newest = world.airflow.until("the page knows all sets", newest_of_many, RUN_SECONDS)
     for theme, mark in (("light", ""), ("dark", "-dark")):
         page.evaluate("(theme) => localStorage.setItem('theme', theme)", theme)
         page.goto(f"{world.airflow.url}/plugin/{PAGE_ROUTE}")
         _frame_picture(page, IMAGES / f"backups-page{mark}{suffix}")
     page.evaluate("localStorage.setItem('theme', 'light')")
+    page.goto("about:blank")  # else only what is behind the # changes, and no theme
     for name, address in (("sets", "sets"), ("set", newest), ("restore", f"{newest}/restore"), ("trends", "trends")):
         page.goto(f"{world.airflow.url}/plugin/{PAGE_ROUTE}/spoqplus/#/{SITE}/{address}")
         _frame_picture(page, IMAGES / f"backups-{name}{suffix}")
