@@ -26,7 +26,7 @@ def functions_of(file: str) -> set[str]:
 def test_every_test_that_is_named_exists(name: str) -> None:
     named = NAMED.findall(page(name))
     assert len(named) > 50
-    missing = [f"{file}::{test}" for file, test in named if not (ROOT / file).exists() or test not in functions_of(file)]
+    missing = [each for each in named if not (ROOT / each[0]).exists() or each[1] not in functions_of(each[0])]
     assert missing == []
 
 
