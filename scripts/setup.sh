@@ -121,8 +121,10 @@ make_venv() {
         "$python" -m venv --clear $venv
     fi
     say "installing the pinned Python packages of requirements.txt (some minutes the first time)"
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^uv==' requirements.txt)"
-    $venv/bin/uv pip sync --quiet --python $venv/bin/python requirements.txt
+    # every file is held against the hashes of the lock
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+        --requirement <(sed -n '/^uv==/,/^    # via/p' requirements.txt)
+    $venv/bin/uv pip sync --quiet --require-hashes --python $venv/bin/python requirements.txt
     # --no-build-isolation: building it needs nothing but the pinned setuptools
     $venv/bin/uv pip install --quiet --python $venv/bin/python --no-deps --no-build-isolation --editable .
     echo "$recipe" >$venv/.made-from

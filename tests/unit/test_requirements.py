@@ -73,7 +73,7 @@ def test_what_is_pinned_is_what_is_installed() -> None:
 def test_no_pin_names_a_place_of_one_machine() -> None:
     text = (ROOT / "requirements.txt").read_text()
     assert "://" not in text
-    assert "--" not in text.replace("-r requirements.in", "")
+    assert "--" not in text.replace("-r requirements.in", "").replace("--hash=sha256:", "")
     assert "make requirements" in text.splitlines()[1]
 
 
@@ -84,9 +84,22 @@ def test_the_core_alone_has_the_same_versions_and_all_that_it_needs() -> None:
     assert "apache-airflow" not in core
 
 
-def test_every_pin_of_the_core_has_the_hashes_of_its_files() -> None:
-    pins = (ROOT / "requirements-core.txt").read_text().split("\n    # via")
-    assert all("--hash=sha256:" in pin for pin in pins if "==" in pin)
+LOCKS = ("requirements.txt", "requirements-core.txt", "include/docker/requirements.txt", "include/docker/build.txt")
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_the_hashes_of_its_files(lock: str) -> None:
+    """pip and uv take no other file for it, whatever an index offers."""
+    pins = re.split(r"(?m)^(?=\S+==)", (ROOT / lock).read_text())[1:]
+    assert pins
+    assert [pin.splitlines()[0] for pin in pins if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", pin)] == []
+
+
+def test_the_set_up_insists_on_the_hashes() -> None:
+    lines = (ROOT / "scripts" / "setup.sh").read_text().replace("\\\n", " ").splitlines()
+    installs = [line for line in lines if re.search(r"pip (install|sync)", line) and "say " not in line]
+    assert all("--require-hashes" in line or "--editable ." in line for line in installs)
+    assert len(installs) == 3
 
 
 def test_the_core_imports_nothing_else() -> None:
