@@ -65,8 +65,10 @@ screenshots: ## take the pictures of the Airflow UI in docs/images anew
 .PHONY: requirements
 requirements: ## pin what requirements.in names into requirements.txt; ARGS=--upgrade takes the newest versions
 	@scripts/setup.sh lint
-	@uv pip compile --quiet --universal --python-version 3.10 --custom-compile-command 'make requirements' \
-	    $(ARGS) requirements.in -o requirements.txt
+	@uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	    --custom-compile-command 'make requirements' $(ARGS) requirements.in -o requirements.txt
+	@uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --constraint requirements.txt \
+	    --custom-compile-command 'make requirements' requirements-core.in -o requirements-core.txt
 	@for set in build requirements; do \
 	    uv pip compile --quiet --no-deps --generate-hashes --python-version 3.11 --constraint requirements.txt \
 	        --custom-compile-command 'make requirements' $(ARGS) include/docker/$$set.in -o include/docker/$$set.txt; \

@@ -3,7 +3,7 @@
 **Why.** The region of production is lost, or may be. This brings the site up in the DR region within the promised time
 (RTO), in steps that a person understands and can retry; and it rehearses that each quarter, so that it works then.
 
-**Where.** On a worker outside of the region that may be lost, with the DR region's credentials and a private key.
+**Where.** On a worker that has the private keys (`restore.queue`), outside of the region that may be lost.
 
 **When.** By hand: *Trigger* with `mode` = `failover` and the `reason`. Left as it is it rehearses, as it does on the
 5th of each quarter's first month at 07:00 Asia/Seoul (`schedules.dr_failover`). One run at a time.
@@ -38,7 +38,7 @@ for settings in sites():
         schedule=failover_schedule(settings),
         max_active_runs=1,
         params=failover_params(settings),
-        default_args=default_args(settings),
+        default_args=default_args(settings) | {"queue": settings.restore.queue or settings.airflow.queue},
         tags=["dr", "failover", settings.site],
     ):
         failover(settings)

@@ -9,7 +9,7 @@ between.
 **What.** The tasks in `archive` bring everything up to now into the repositories, as the DAG of the binary log
 archive does. `check_chain` is red when logs are missing in between. `publish_incremental` checks numbers, GTIDs,
 hashes and signatures from the full or incremental set before up to now, and signs the manifest of the new set. On a
-server where nothing was written since there is no new set. `notify` tells Slack what it covers.
+server that closed no log since there is no new set. `notify` tells Slack what it covers.
 
 **When it fails.** Open the red task before `notify`: its help says what to do. A gap in the chain can't be mended,
 only followed by a new full backup, which `full_backup` has asked for; incremental sets go on after that.

@@ -31,6 +31,7 @@ REQUEST_TRIES = 5
 START_SECONDS = 120.0
 TEMPLATES = PROJECT / "build" / "airflow-db"  # empty databases: to migrate one takes as long as the rest of a start
 ADMIN = "admin"
+PARTS = ("api-server", "scheduler", "dag-processor")
 RUN_ENDED = frozenset({"success", "failed"})
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class AirflowInstance:
             configuration is (`SPOQPLUS_BACKUP_CONFIG`).
         dags: the folder of DAG files.
         users: name and role of those who may log in; each gets a password.
+        parts: of `PARTS`: without a scheduler nothing runs, and without the DAG processor no DAG is known.
         triggerer: whether tasks may wait in one (`deferrable`).
         preloaded: modules that scheduler and DAG processor import, so that the tasks and files, for which they fork,
             need not each do it: half a second less for each. No deployment has that, so it is not for measuring.
@@ -70,11 +72,12 @@ class AirflowInstance:
         plugins: Path = PROJECT / "plugins",
         users: Mapping[str, str] | None = None,
         port: int | None = None,
+        parts: Sequence[str] = PARTS,
         triggerer: bool = False,
         preloaded: Sequence[str] = (),
     ) -> None:
         self.home = home
-        self._names = ("api-server", "scheduler", "dag-processor", *(("triggerer",) if triggerer else ()))
+        self._names = (*parts, *(("triggerer",) if triggerer else ()))
         self._preloaded = preloaded
         self.port = port or free_port()
         self.users = dict(users or {ADMIN: "admin"})
@@ -206,7 +209,8 @@ class AirflowInstance:
                 raise AirflowError(f"`airflow {name}` ended with status {process.returncode}: see {self.output(name)}.")
         with contextlib.suppress(OSError):
             health = self._http("GET", "/api/v2/monitor/health", token=None)
-            return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+            told = ("metadatabase", *(name.replace("-", "_") for name in self._names if name != "api-server"))
+            return all(health[part]["status"] == "healthy" for part in told)
         return False
 
     def stop(self, patience: float = STOP_SECONDS) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import FloatRect, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, ViewportSize, expect, sync_playwright
 
 from airflow_instance import PROJECT
+from browser import LOCALES, launch, log_in
 from demo import own_environment
+from demo_past import make_past
 from demo_runs import APPROVE, BINLOG_ARCHIVE, DAILY_BACKUP, RESTORE, RUN_SECONDS
 from demo_terminal import Terminal
 from demo_world import ADMIN, SITE, DemoError, World, running
@@ -21,16 +23,17 @@ from spoqplus_backup.core.run import component_names
 from spoqplus_backup.flows.archive import GROUP as ARCHIVE_GROUP
 from spoqplus_backup.messages import Language, text
 from spoqplus_backup.operators.dr_flow import RESTORE_GROUP
+from spoqplus_backup.web import PAGE_ROUTE
 
 IMAGES = PROJECT / "docs" / "images"
-DEBIAN_CHROMIUM = Path("/usr/bin/chromium")
 MEGABYTES = 20
-LOCALES: dict[Language, str] = {"en": "en-US", "ko": "ko-KR"}
 TRIGGER: dict[Language, str] = {"en": "Trigger", "ko": "트리거"}
 HEIGHT = 1300
 RECOVERY_TEST = f"{SITE}_recovery_test"
 FAILOVER = f"{SITE}_dr_failover"
 REPORT_SIZE = {"width": 1100, "height": 1060}  # its verdict, its numbers and the first checks
+BACKUPS_SIZE: ViewportSize = {"width": 1440, "height": 1000}
+PHONE_SIZE: ViewportSize = {"width": 390, "height": 844}
 MARGIN = 16  # pixels around what is shown
 SETTLED_MS = 1500  # the graph moves to its place and the dialog fades in
 
@@ -47,7 +50,9 @@ def main() -> int:
             running(Path(folder), language, MEGABYTES, terminal.tell) as world,
         ):
             world.airflow.wait_until_healthy()
-            _take_pictures(world, _prepare(world))
+            runs = _prepare(world)
+            make_past(world)
+            _take_pictures(world, runs)
     for image in sorted(IMAGES.glob("*.png")):
         print(f"{image.relative_to(PROJECT)} {image.stat().st_size / 1000:.0f} kB")
     return 0
@@ -71,10 +76,7 @@ def _prepare(world: World) -> dict[str, str]:
 def _take_pictures(world: World, runs: Mapping[str, str]) -> None:
     suffix = ".png" if world.language == "en" else f".{world.language}.png"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=DEBIAN_CHROMIUM if DEBIAN_CHROMIUM.exists() else None,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        browser = launch(playwright)
         page = browser.new_page(
             viewport={"width": 1900, "height": HEIGHT}, locale=LOCALES[world.language], timezone_id="Asia/Seoul"
         )
@@ -86,15 +88,48 @@ def _take_pictures(world: World, runs: Mapping[str, str]) -> None:
         _form(page, world, IMAGES, suffix)
         _approval(page, world, runs[RESTORE], IMAGES / f"restore-approval{suffix}")
         _report(page, world, runs[RECOVERY_TEST], IMAGES / f"recovery-test-report{suffix}")
+        _backups_page(browser, world, suffix)
         browser.close()
 
 
+def _backups_page(browser: Browser, world: World, suffix: str) -> None:
+    """What a director sees first, in light and dark; a set and its restore; on a telephone."""
+    page = browser.new_page(viewport=BACKUPS_SIZE, locale=LOCALES[world.language], timezone_id="Asia/Seoul")
+    _log_in(page, world)
+    api = f"{world.airflow.url}/spoqplus/api/{SITE}"
+
+    def newest_of_many() -> str:
+        found = page.request.get(f"{api}/sets?cadence=daily&limit=1").json()
+        overview = page.request.get(f"{api}/overview").json()
+        is_known = found["total"] > 1 and overview["catalogue"]["complete"] and overview["promises"][0]["ok"]
+        return str(found["items"][0]["name"]) if is_known else ""
+
+    newest = world.airflow.until("the page knows all sets", newest_of_many, RUN_SECONDS)
+    for theme, mark in (("light", ""), ("dark", "-dark")):
+        page.evaluate("(theme) => localStorage.setItem('theme', theme)", theme)
+        page.goto(f"{world.airflow.url}/plugin/{PAGE_ROUTE}")
+        _frame_picture(page, IMAGES / f"backups-page{mark}{suffix}")
+    page.evaluate("localStorage.setItem('theme', 'light')")
+    page.goto("about:blank")  # else only what is behind the # changes, and no theme
+    for name, address in (("sets", "sets"), ("set", newest), ("restore", f"{newest}/restore"), ("trends", "trends")):
+        page.goto(f"{world.airflow.url}/plugin/{PAGE_ROUTE}/spoqplus/#/{SITE}/{address}")
+        _frame_picture(page, IMAGES / f"backups-{name}{suffix}")
+    page.set_viewport_size(PHONE_SIZE)
+    page.goto(f"{world.airflow.url}/spoqplus/#/{SITE}")
+    page.locator(".timeline").wait_for()
+    page.screenshot(path=IMAGES / f"backups-phone{suffix}")
+
+
+def _frame_picture(page: Page, target: Path) -> None:
+    frame = page.frame_locator("iframe")
+    frame.locator("h1").wait_for()
+    expect(frame.locator(".skeleton")).to_have_count(0)
+    page.wait_for_timeout(SETTLED_MS)
+    page.screenshot(path=target)
+
+
 def _log_in(page: Page, world: World) -> None:
-    page.goto(f"{world.airflow.url}/")
-    page.locator("input[name=username]").fill(ADMIN)
-    page.locator("input[name=password]").fill(world.airflow.passwords[ADMIN])
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{world.airflow.url}/")
+    log_in(page, world.airflow, ADMIN)
     remembered = {
         "default_dag_view": "graph",
         f"{DAILY_BACKUP}/open-groups": list(component_names(world.settings)),

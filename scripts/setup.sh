@@ -38,11 +38,14 @@ choose_packages() {
     case $profile in
     test)
         wanted+=("${peers[@]}" acl attr) # setfacl and getfattr: what an archive of files has to bring back
-        # scripts/get-mysql.sh checks what it downloads by that keyring; pages are looked at in Chromium, Korean included
-        wanted+=(debian-archive-keyring fonts-noto-cjk)
-        if [ -n "$(first_known chromium)" ]; then wanted+=(chromium); fi
+        wanted+=(debian-archive-keyring)                 # scripts/get-mysql.sh checks what it downloads by it
         ;;
     bench) wanted+=("${peers[@]}") ;;
+    esac
+    case $profile in test | bench) # pages are looked at in Chromium, Korean included
+        wanted+=(fonts-noto-cjk)
+        if [ -n "$(first_known chromium)" ]; then wanted+=(chromium); fi
+        ;;
     esac
 }
 
@@ -118,8 +121,10 @@ make_venv() {
         "$python" -m venv --clear $venv
     fi
     say "installing the pinned Python packages of requirements.txt (some minutes the first time)"
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^uv==' requirements.txt)"
-    $venv/bin/uv pip sync --quiet --python $venv/bin/python requirements.txt
+    # every file is held against the hashes of the lock
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+        --requirement <(sed -n '/^uv==/,/^    # via/p' requirements.txt)
+    $venv/bin/uv pip sync --quiet --require-hashes --python $venv/bin/python requirements.txt
     # --no-build-isolation: building it needs nothing but the pinned setuptools
     $venv/bin/uv pip install --quiet --python $venv/bin/python --no-deps --no-build-isolation --editable .
     echo "$recipe" >$venv/.made-from
@@ -147,9 +152,9 @@ get_promtool() { # and amtool: their packages would make users and start service
     say "unpacking promtool and amtool from Debian's packages"
     there=$(mktemp -d)
     # apt checks what it downloads as when it installs, and needs no root for it; a fresh container has no lists yet
-    if ! (cd "$there" && apt-get --quiet=2 download "${packages[@]}" 2>/dev/null); then
+    if ! (cd "$there" && apt-get --quiet=2 -o APT::Sandbox::User=root download "${packages[@]}" 2>/dev/null); then
         apt_get update || say "warning: apt-get update reported errors (above)"
-        (cd "$there" && apt-get --quiet=2 download "${packages[@]}") || fail \
+        (cd "$there" && apt-get --quiet=2 -o APT::Sandbox::User=root download "${packages[@]}") || fail \
             "apt could not download ${packages[*]} (above). Put promtool and amtool into $folder, then run this again."
     fi
     for package in "$there"/*.deb; do dpkg-deb --extract "$package" "$there/unpacked"; done
@@ -170,5 +175,5 @@ make_venv
 if [ "$profile" = test ]; then
     scripts/get-mysql.sh build/mysql-9.7
     get_promtool
-    install_browser
 fi
+case $profile in test | bench) install_browser ;; esac

@@ -1,12 +1,13 @@
 """Fixtures for every kind of test: real database servers, started when the first test asks for one."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from spoqplus_backup.core import process
+from spoqplus_backup.core import confine, process
 from spoqplus_backup.core.mysql.sandbox import SandboxServer
 from support import servers, terraform
 
@@ -22,7 +23,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
     class OneAirflow(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return "tests/e2e" if file.startswith("tests/e2e/") else file
+            return next((folder for folder in ("tests/e2e", "tests/web") if file.startswith(f"{folder}/")), file)
 
     return OneAirflow(config, log)
 
@@ -70,6 +71,16 @@ def own_programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(process, "_running", set())
     yield
     process.reset_cancellation()
+
+
+@pytest.fixture(autouse=True)
+def unconfined() -> Iterator[None]:
+    """A command line or a task that a test runs in this process confines it: the next test begins as any process."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+    confine.set_dumpable(True)
 
 
 @pytest.fixture(params=["mariadb", "mysql"])

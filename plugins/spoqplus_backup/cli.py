@@ -13,12 +13,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from socket import gethostname
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from spoqplus_backup.core.archive.incremental import ref_problems
+from spoqplus_backup.core.confine import confine
 from spoqplus_backup.core.connections import Connections, EnvironmentConnections
 from spoqplus_backup.core.crypto import generate_signing_key, key_fingerprint
+from spoqplus_backup.core.doctor.look import checkup
+from spoqplus_backup.core.doctor.model import Checkup, wrong
 from spoqplus_backup.core.errors import AbsentError, BackupError, PermanentError, SettingsError
 from spoqplus_backup.core.files.face_check import shared_problems
 from spoqplus_backup.core.manifest import Component, Manifest, Part
@@ -54,7 +58,7 @@ from spoqplus_backup.core.repository.removal import open_remover
 from spoqplus_backup.core.repository.survey import Survey
 from spoqplus_backup.core.retention.deleting import carry_out
 from spoqplus_backup.core.retention.planning import forget_run, plan_repository
-from spoqplus_backup.core.run import BackupRun, StageSummary
+from spoqplus_backup.core.run import ACCOUNTS, DATABASE, BackupRun, StageSummary, component_names
 from spoqplus_backup.core.settings import (
     Settings,
     check_beside,
@@ -64,8 +68,11 @@ from spoqplus_backup.core.settings import (
     settings_files,
 )
 from spoqplus_backup.core.stages import STORE_THREADS, compress, encrypt, in_parallel, upload, verify
+from spoqplus_backup.doctor_text import as_json as as_object
+from spoqplus_backup.doctor_text import checkup_text
 from spoqplus_backup.list_text import Columns, as_json, last_test_line, proved_line, total_line
-from spoqplus_backup.messages import text
+from spoqplus_backup.message_files import LANGUAGES
+from spoqplus_backup.messages import Language, text
 from spoqplus_backup.plan_text import differences_markdown, effort_line, local_time, plan_markdown, window_lines
 from spoqplus_backup.retention_text import plan_markdown as plan_markdown_of_retention
 from spoqplus_backup.retention_text import report_markdown
@@ -77,6 +84,7 @@ SIGNING_KEY, SIGNING_PUB = "signing.key", "signing.pub"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit status."""
+    confine()
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
     command: Callable[[argparse.Namespace], int] = options.command
@@ -100,6 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check-config", help="check every site's file, its paths, keys and connections")
     check.add_argument("--restore", action="store_true", help="also what only a machine that restores needs")
     check.set_defaults(command=check_config)
+
+    doctor = commands.add_parser("doctor", help="look at the installation: keys, tools, servers, room, clocks, rights")
+    doctor.add_argument("--restore", action="store_true", help="of a machine that restores")
+    doctor.add_argument("--language", choices=LANGUAGES, help="(default: the site's)")
+    doctor.add_argument("--json", action="store_true", help="one JSON object for each site")
+    doctor.set_defaults(command=examine)
 
     listing = commands.add_parser("list", help="list the backups, oldest first: copies, media, off-site, 3-2-1 rule")
     listing.add_argument("--cadence", help="only these, such as daily or safety")
@@ -186,6 +200,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backup", default="latest", help="latest, a day (YYYYMMDD), or a set's name")
     parser.add_argument("--repository", help="where to take it from (default: the first that has it)")
     parser.add_argument("--components", nargs="+", metavar="NAME", help="what to restore (default: database)")
+    parser.add_argument("--everything", action="store_true", help="all components that the backup has")
     parser.add_argument("--tables", nargs="+", metavar="DATABASE.TABLE", help="only these")
     parser.add_argument("--paths", nargs="+", metavar="PATTERN", help="only these files of one component")
     parser.add_argument("--target-root", metavar="FOLDER", help="files below another root than the original one")
@@ -230,6 +245,30 @@ def check_config(options: argparse.Namespace) -> int:
         if not problems:
             print(f"{file}: good")
         status = 1 if problems else status
+    return status
+
+
+def examine(options: argparse.Namespace) -> int:
+    """Look at each site's installation from here; 1 when something has failed."""
+    connections = EnvironmentConnections()
+    status = 0
+    for file in [options.config] if options.config else settings_files():
+        language: Language = "en"
+        try:
+            settings = load_settings(file)
+            if options.site not in (None, settings.site):
+                continue
+            language = settings.language
+            found = checkup(settings, connections, restoring=options.restore)
+        except SettingsError as error:
+            found = Checkup(site=str(file), machine=gethostname(), lines=(wrong("configuration", str(file), error),))
+        language = options.language or language
+        print(
+            json.dumps(as_object(language, found), ensure_ascii=False)
+            if options.json
+            else checkup_text(language, found)
+        )
+        status = 1 if found.has_failed else status
     return status
 
 
@@ -583,8 +622,27 @@ def _carry_out(settings: Settings, connections: Connections, plan: RestorePlan) 
 
 def _new_plan(options: argparse.Namespace, settings: Settings, connections: Connections) -> RestorePlan:
     given = {name: getattr(options, name, None) for name in RestoreRequest.model_fields}
+    if options.everything:
+        given["components"] = _everything(settings, _find(options, settings).found[0][1])
     request = validate_request(settings, given)
     return make_plan(settings, connections, request, f"cli/{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}")
+
+
+def _everything(settings: Settings, manifest: Manifest) -> list[str]:
+    """What a backup has, once: not the components that are a part of the database, too.
+
+    Raises:
+        SettingsError: the site's file does not describe one of them.
+    """
+    names = [component.name for component in manifest.components]
+    files = [component.name for component in manifest.components if component.kind == "files"]
+    known = [name for name in component_names(settings) if name in names]
+    if unknown := sorted(set(files) - set(known)):
+        raise SettingsError(
+            f"{settings.source}: `files` does not describe {', '.join(unknown)}, which {manifest.name} has: name it "
+            "there with its paths (docs/runbook.md), or say what to restore with --components."
+        )
+    return [name for name in known if name in (*files, DATABASE, ACCOUNTS)]
 
 
 def _agreed(what: str, word: str) -> bool:

@@ -26,6 +26,11 @@ def width(words: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in words)
 
 
+def padded(words: str, columns: int) -> str:
+    """With spaces behind, so that they take so many columns."""
+    return words + " " * (columns - width(words))
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns of a site's list; `widths` hold whatever its repositories may make of a set."""
@@ -63,7 +68,7 @@ class Columns:
         )
 
     def _line(self, cells: Sequence[str]) -> str:
-        filled = [cell + " " * (columns - width(cell)) for cell, columns in zip(cells, self.widths, strict=True)]
+        filled = [padded(cell, columns) for cell, columns in zip(cells, self.widths, strict=True)]
         return "  ".join(filled).rstrip()
 
 

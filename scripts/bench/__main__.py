@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import cache, catalogue, cutting, files, orchestration, replay, report
+from bench import cache, catalogue, cutting, files, orchestration, page, replay, report
 from bench.contest import (
     BACKUP_PEERS,
     BUCKET_OF,
@@ -26,7 +26,7 @@ from bench.contest import (
 from bench.measure import BenchError
 from bench.world import PROJECT, World, make_world, say
 
-CASES = ("backup", "restore", "memory", "cutter", "orchestration", "replay", "files", "catalogue")
+CASES = ("backup", "restore", "memory", "cutter", "orchestration", "replay", "files", "catalogue", "page")
 CONTESTS = {"backup": (backup_case, BACKUP_PEERS), "restore": (restore_case, RESTORE_PEERS)}
 ORCHESTRATION_RUNS = 3
 MEMORY_SHARE = 4
@@ -74,6 +74,8 @@ def _case(world: World, case: str, options: argparse.Namespace) -> Sequence[repo
         return [row for name, found in files.cases(world, options.runs).items() for row in _told(world, name, found)]
     if case == "catalogue":
         return list(catalogue.rows(world, options.runs))
+    if case == "page":
+        return list(page.rows(world, options.runs))
     if case == "replay":
         rows = list(replay.rows(world, options.runs))
         print(f"\n{replay.table(world, rows)}\n", flush=True)

@@ -76,3 +76,8 @@ def test_it_is_rehearsed_each_quarter_and_one_at_a_time(dag: DAG) -> None:
 
 def test_a_site_without_a_dr_region_has_nothing_to_rehearse(read_dags: ReadDags) -> None:
     assert read_dags("").dags[DAG_ID].timetable.can_be_scheduled is False
+
+
+def test_it_runs_where_the_private_keys_are(read_dags: ReadDags) -> None:
+    dag = read_dags(f"airflow: {{queue: backup}}\nrestore: {{queue: recovery}}\n{SITE}").dags[DAG_ID]
+    assert {task.queue for task in dag.tasks} == {"recovery"}

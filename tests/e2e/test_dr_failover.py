@@ -1,5 +1,6 @@
 """The failover in a real Airflow: rehearsed, carried out by the replica, and from backups when that is lost, too."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -35,6 +36,14 @@ def backups(world: World, jeju: Jeju) -> str:
     world.on_production("UPDATE members SET name = '백업 뒤에 바뀐 이름' WHERE id = 1")
     site.archive()
     return name
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _emptied(world: World) -> Iterator[None]:
+    """The server that is filled here is the test server of other tests."""
+    yield
+    servers.empty(world.test_server)
+    with_login(world.test_server)
 
 
 def told(world: World, since: int) -> list[str]:

@@ -1,7 +1,8 @@
 """The benchmark's harness, on a data set so small that its numbers mean nothing: every peer of its contests is there.
 
-Three cases are left out. Two take a minute whatever the size: `orchestration` starts an Airflow, as the tests in e2e
-do, `replay` servers of both vendors, as the tests of the replay do. `memory` is backup and restore once more.
+Four cases are left out. Three take a minute whatever the size: `orchestration` and `page` start an Airflow, as the
+tests in e2e and web do, `replay` servers of both vendors, as the tests of the replay do. `memory` is backup and restore
+once more.
 """
 
 import json

@@ -19,6 +19,10 @@ class IntegrityError(PermanentError):
     """What is stored is not what was written: a wrong size, checksum, signature, or nothing at all."""
 
 
+class NewerFormatError(IntegrityError):
+    """What is stored was written by a newer version of this project than the one that reads it."""
+
+
 class AbsentError(PermanentError):
     """There is no such backup in a repository; another may have it."""
 

@@ -4,13 +4,15 @@ A set lies in a repository as `<cadence>/<id>/manifest.json`, `manifest.json.sig
 manifest is written last: a set without one does not exist for a restore. Times are UTC, sizes bytes.
 """
 
+import json
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spoqplus_backup.core.errors import IntegrityError
+from spoqplus_backup.core.errors import IntegrityError, NewerFormatError
 
+FORMAT = 1  # of what is written; everything from 1 on is read (docs/upgrading.md)
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
 
@@ -338,9 +340,24 @@ def _read(model: type[Read], content: bytes, what: str) -> Read:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
+        _refuse_newer(content, what)
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise IntegrityError(f"The {what} can't be read: {field}: {first['msg']}.") from error
+
+
+def _refuse_newer(content: bytes, what: str) -> None:
+    try:
+        told = json.loads(content)
+    except ValueError:
+        return
+    version = told.get("format_version") if isinstance(told, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise NewerFormatError(
+            f"The {what} has the format {version}, which a newer version of this project wrote; this one reads up to "
+            f"{FORMAT}. Nothing is wrong with it: install the version that wrote it (docs/upgrading.md), or take an "
+            "older backup."
+        )
 
 
 SegmentKind = Literal[

@@ -134,20 +134,20 @@ def preflight(
     names = component_names(settings) if components is None else components
     if problems := check_settings(settings, connections, components=names, replicas=False):
         raise PermanentError(" ".join(problems))
-    warnings = _encryption_warnings(settings)
+    warnings = encryption_warnings(settings)
     login = connections.database(settings.database.connection)
     with server.connect(login) as connection:
         facts = server.facts(connection)
         program = client.find("mysqldump", settings.database.client_directory, facts.flavour)
         problems = _problems(
             lambda: client.refuse_older(program, facts.version),
-            lambda: _check_privileges(connection, facts.flavour),
+            lambda: check_privileges(connection, facts.flavour),
             lambda: _check_programs(settings),
         )
-        warnings += _server_warnings(settings, connection, facts)
+        warnings += server_warnings(settings, connection, facts)
         databases = (chosen or selection(settings, DATABASE, login)).databases
-        problems += _problems(lambda: _check_views(connection, facts.flavour, databases))
-        estimated = int(server.data_bytes(connection, databases) * RAW_FACTOR)
+        problems += _problems(lambda: check_views(connection, facts.flavour, databases))
+        estimated = estimated_bytes(connection, databases)
     files = check_files(BackupRun(settings, connections, cadence, "", run_id), names)
     problems += files.problems
     warnings += files.warnings
@@ -206,6 +206,11 @@ def claim_set_id(
         moment += timedelta(seconds=1)
 
 
+def estimated_bytes(connection: server.Connection, databases: tuple[str, ...]) -> int:
+    """How much a dump of these may need on the staging disk."""
+    return int(server.data_bytes(connection, databases) * RAW_FACTOR)
+
+
 def _problems(*checks: Callable[[], object]) -> list[str]:
     found = []
     for check in checks:
@@ -223,7 +228,12 @@ def _check_programs(settings: Settings) -> None:
         find_program("openssl", "openssl")
 
 
-def _check_privileges(connection: server.Connection, flavour: Flavour) -> None:
+def check_privileges(connection: server.Connection, flavour: Flavour) -> None:
+    """See that the login has what a dump needs.
+
+    Raises:
+        PermanentError: it has not; names what to grant.
+    """
     granted = server.privileges(connection).get("*.*", frozenset())
     if granted & {"ALL PRIVILEGES", "ALL"}:
         return
@@ -235,7 +245,7 @@ def _check_privileges(connection: server.Connection, flavour: Flavour) -> None:
         )
 
 
-def _check_views(connection: server.Connection, flavour: Flavour, databases: tuple[str, ...]) -> None:
+def check_views(connection: server.Connection, flavour: Flavour, databases: tuple[str, ...]) -> None:
     """MariaDB's mysqldump fails at a view that calls a function which its login may not execute; MySQL's does not."""
     refused = set()
     for database in databases if flavour == "mariadb" else ():
@@ -253,7 +263,8 @@ def _check_views(connection: server.Connection, flavour: Flavour, databases: tup
         )
 
 
-def _encryption_warnings(settings: Settings) -> list[Notice]:
+def encryption_warnings(settings: Settings) -> list[Notice]:
+    """How the encryption could be safer."""
     if settings.encryption.scheme == "openssl":
         sentence = (
             "encryption.scheme is openssl: whoever can write backups can read them too. age is the stronger choice."
@@ -267,7 +278,8 @@ def _encryption_warnings(settings: Settings) -> list[Notice]:
     return []
 
 
-def _server_warnings(settings: Settings, connection: server.Connection, facts: server.ServerFacts) -> list[Notice]:
+def server_warnings(settings: Settings, connection: server.Connection, facts: server.ServerFacts) -> list[Notice]:
+    """What of the server's settings and tables makes a backup worth less."""
     variables = connection.variables(*_WANTED, "gtid_mode")
     found = [
         say(variables.get(name, "unset"))

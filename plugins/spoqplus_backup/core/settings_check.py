@@ -34,15 +34,34 @@ def problems(
     replicas: bool = True,
 ) -> Iterator[str]:
     """One sentence for each thing that is wrong: file, field, remedy."""
+    yield from _sentences(settings, _checks(settings, connections, restoring, components, replicas))
+
+
+def findings(settings: Settings, connections: Connections, *, restoring: bool) -> Iterator[tuple[str, str | None]]:
+    """All that is checked, as `problems`, beside the set and for a failover: the field, and what is wrong with it."""
+    checks = _checks(settings, connections, restoring, None, True)
+    if not restoring:
+        checks += _beside_checks(settings, connections)
+        checks += _dr_checks(settings, settings.dr, connections) if settings.dr is not None else ()
+    for name, check in checks:
+        yield name, _problem(check)
+
+
+def _checks(
+    settings: Settings,
+    connections: Connections,
+    restoring: bool,
+    components: Sequence[str] | None,
+    replicas: bool,
+) -> list[Check]:
     more = _restore_checks(settings, connections) if restoring else _file_checks(settings, components)
-    checks: list[Check] = [
+    return [
         ("database.client_directory", partial(_check_folder, settings.database.client_directory)),
         ("staging.directory", partial(_check_writable, settings.staging.directory)),
         *_key_checks(settings),
         *_connection_checks(settings, connections, replicas=replicas),
         *more,
     ]
-    yield from _sentences(settings, checks)
 
 
 def problems_beside(settings: Settings, connections: Connections) -> Iterator[str]:
@@ -81,14 +100,21 @@ def _dr_checks(settings: Settings, dr: DrSettings, connections: Connections) -> 
 def _sentences(settings: Settings, checks: Sequence[Check]) -> Iterator[str]:
     said = set()  # a key that can't be read concerns more than one check
     for name, check in checks:
-        try:
-            check()
-        except PermanentError as error:
-            if str(error) not in said:
-                yield f"{settings.source}: `{name}`: {error}"
-            said.add(str(error))
-        except OSError as error:
-            yield f"{settings.source}: `{name}`: {error.filename} can't be read ({error.strerror}): correct the path."
+        problem = _problem(check)
+        if problem is not None and problem not in said:
+            yield f"{settings.source}: `{name}`: {problem}"
+        said.add(problem)
+
+
+def _problem(check: Callable[[], object]) -> str | None:
+    """What is wrong, in a sentence; None when nothing is."""
+    try:
+        check()
+    except PermanentError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename} can't be read ({error.strerror}): correct the path."
+    return None
 
 
 def _beside_checks(settings: Settings, connections: Connections) -> Iterator[Check]:

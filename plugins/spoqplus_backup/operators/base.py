@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import (
 from airflow.sdk.log import redact  # type: ignore[attr-defined]  # public, but not re-exported
 
 from spoqplus_backup.core import process
+from spoqplus_backup.core.confine import confine
 from spoqplus_backup.core.errors import PermanentError
 from spoqplus_backup.core.progress import human_bytes
 from spoqplus_backup.hooks import AirflowConnections
@@ -57,6 +58,7 @@ class SiteOperator(BaseOperator):
 
     def guarded(self, context: "Context", work: Callable[["Context", "Settings", AirflowConnections], Any]) -> Any:
         """Run a part of the work so that its errors become what `execute` says; for what comes after a deferral."""
+        confine()
         process.reset_cancellation()
         try:
             return work(context, site(self.site), AirflowConnections())

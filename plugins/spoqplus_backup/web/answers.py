@@ -1,11 +1,12 @@
 """What the API answers: a catalogue as JSON. Times are ISO 8601 and UTC, sizes bytes, durations seconds."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from spoqplus_backup.core.monitor.catalogue import Catalogue, Line, Reachable, Row, joined, thinned
 from spoqplus_backup.core.monitor.promises import promises
 from spoqplus_backup.core.monitor.schedule import after, schedules
+from spoqplus_backup.core.recovery.windows import Unreachable
 from spoqplus_backup.core.repository.set_details import ComponentDetails, SetContents, SetDetails
 from spoqplus_backup.core.settings import Settings
 
@@ -131,10 +132,19 @@ def timeline(catalogue: Catalogue, since: datetime | None, until: datetime | Non
         "gaps": [
             {"from": iso(gap.start), "to": iso(gap.end), "reason": gap.reason}
             for gap in reach.gaps
-            if within(gap.start, gap.end)
+            if within(gap.start, gap.end) and not _comes_yet(catalogue, gap)
         ],
         "as_of": iso(reach.as_of),
     }
+
+
+def _comes_yet(catalogue: Catalogue, gap: Unreachable) -> bool:
+    """Whether it ends at the newest backup, and the log between is not late: it is archived within minutes."""
+    reach = catalogue.reach
+    if reach is None or reach.as_of is None:
+        return False
+    newest = max((window.start for window in reach.windows), default=gap.end)
+    return gap.end >= newest and reach.as_of - gap.start <= timedelta(hours=catalogue.settings.objectives.rpo_hours)
 
 
 def history(catalogue: Catalogue, since: datetime) -> Answer:

@@ -20,8 +20,10 @@ from spoqplus_backup.core.repository.holds import hold, release
 from spoqplus_backup.core.repository.set_details import SetContents
 from spoqplus_backup.core.run import component_names
 from spoqplus_backup.core.settings import Settings
+from spoqplus_backup.doctor_text import as_json
 from spoqplus_backup.web import PREFIX, answers
 from spoqplus_backup.web.answers import Answer
+from spoqplus_backup.web.checkups import Checkups
 from spoqplus_backup.web.indexes import Indexes
 from spoqplus_backup.web.rights import Sites, may_restore, may_see, may_see_dag, site_for
 
@@ -63,7 +65,7 @@ def base_of(request: Request) -> str:
     return str(request.scope.get("root_path", "")).removesuffix(PREFIX)
 
 
-def api_router(sites: Sites, indexes: Indexes) -> APIRouter:  # noqa: C901 (a list of routes)
+def api_router(sites: Sites, indexes: Indexes, checkups: Checkups) -> APIRouter:  # noqa: C901 (a list of routes)
     """The routes below `/api`; `sites` are asked at each request."""
     router = APIRouter()
 
@@ -149,6 +151,11 @@ def api_router(sites: Sites, indexes: Indexes) -> APIRouter:  # noqa: C901 (a li
     def get_tests(site: str, user: GetUserDep, request: Request) -> Answer:
         base = base_of(request)
         return {"tests": [_test(test, site, base) for test in catalogue_for(user, site).tests]}
+
+    @router.get("/{site}/doctor")
+    def get_doctor(site: str, user: GetUserDep) -> Answer:
+        settings = site_for(user, site, sites)
+        return as_json(settings.language, checkups.of(settings))
 
     @router.put("/{site}/sets/{cadence}/{set_id}/hold", status_code=204, dependencies=[Depends(from_our_page)])
     def put_hold(site: str, cadence: Cadence, set_id: SetId, body: HoldBody, user: GetUserDep) -> Response:

@@ -10,6 +10,7 @@ from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.errors import BackupError
 from spoqplus_backup.web import Application, metrics
 from spoqplus_backup.web.api import api_router
+from spoqplus_backup.web.checkups import Checkups
 from spoqplus_backup.web.gate import Gate
 from spoqplus_backup.web.indexes import Indexes
 from spoqplus_backup.web.pages import add_page
@@ -32,7 +33,7 @@ def routes(sites: Sites, connections: Connections) -> FastAPI:
     app.add_exception_handler(BackupError, _out_of_order)
     app.include_router(metrics.metrics_router(sites, connections))  # behind a token of its own
     app.include_router(report_router(sites, connections))
-    app.include_router(api_router(sites, Indexes(connections)), prefix="/api")
+    app.include_router(api_router(sites, Indexes(connections), Checkups(connections)), prefix="/api")
     add_page(app)
 
     @app.api_route("/{path:path}", methods=METHODS)

@@ -399,3 +399,18 @@ def test_airflow_shows_it(server: Server) -> None:
 )
 def test_the_console(root: str, region: str | None, url: str | None) -> None:
     assert console_url(root, region, "daily/1") == url
+
+
+def test_doctor(server: Server, world: World) -> None:
+    seen = server.get("spoqplus/doctor")
+    assert seen["machine"]
+    by_name = {check["name"]: check for check in seen["checks"]}
+    assert by_name["connections · local"]["ok"] is True
+    assert by_name["connections · s3"]["ok"] is True
+    assert by_name["clock · s3"]["ok"] is True
+    server_line = by_name["connections · spoqplus_mysql"]
+    assert server_line["ok"] is False, "there is none"
+    assert "Can't connect to the database server" in server_line["detail"]
+    assert not any(secret in str(seen) for secret in world.secrets.values())
+    assert server.get("spoqplus/doctor") == seen, "it is not looked again at once"
+    assert list(world.past.repository().list(".probe/")) == [], "nothing is written for it"

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spoqplus_backup.core.confine import open_to_children
 from spoqplus_backup.core.connections import Connections
 from spoqplus_backup.core.dr.errors import aws_calls
 from spoqplus_backup.core.dr.folder import dr_folder, run_file
@@ -338,7 +339,7 @@ class Terraform:
         env |= {"TF_IN_AUTOMATION": "1", "TF_DATA_DIR": str(self.data), "CHECKPOINT_DISABLE": "1"}
         argv = [self.binary.path, command, *arguments]
         fds: list[int] = []
-        with contextlib.ExitStack() as stack:
+        with open_to_children(), contextlib.ExitStack() as stack:
             if self.keys is not None:
                 fds.append(stack.enter_context(secret_fd(self.keys)))
                 env["AWS_SHARED_CREDENTIALS_FILE"] = _path_of(fds[-1])

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,6 +205,12 @@ def _move_aside(job: Rebuild, record: Record) -> None:
     job.note("moved")
 
 
+def _let_through(directory: Path) -> None:
+    """Let the server's user get to its own folder in a restore's: nobody but their owner can list those around it."""
+    for folder in (directory, *directory.parents[:3]):  # the site's, that of all restores, and the staging area
+        folder.chmod(folder.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+
+
 @contextlib.contextmanager
 def private_server(job: Rebuild) -> Iterator[SandboxServer]:
     """The new data directory under a server that only this process can reach, for the length of a block.
@@ -221,6 +228,8 @@ def start_private(job: Rebuild, options: Mapping[str, str] | None = None) -> San
     if record is None or record.state != "moved" or not record.old.exists():
         raise PermanentError(f"The data directory {job.path} is not a new one: clear the task rebuild.")
     host = DataDirectory(job.path, job.settings.defaults_file, _owner(record.old, job.settings.user))
+    if host.user is not None:
+        _let_through(job.directory)
     return start_alone(
         job.directory / "server",
         job.programs,

@@ -1,10 +1,11 @@
 // Numbers, sizes, durations and times, by Intl, in the page's language and the site's time zone.
 
 const DAY = 86400;
+const MANY = 10; // from here on a change is told as how many times as much
 const STEPS = [["day", DAY], ["hour", 3600], ["minute", 60], ["second", 1]];
 const AGO = [["year", 365 * DAY], ["month", 30 * DAY], ["day", DAY], ["hour", 3600], ["minute", 60]];
 const SIZES = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte"];
-const ALONE_FROM = { day: 3, minute: 10 }; // from so many on, the next smaller unit says nothing
+const ALONE_FROM = { short: { day: 3, minute: 10 }, long: { day: 3, minute: 1 } }; // from so many on, the next smaller unit says nothing
 
 /** All formats; `zone` is an IANA name. Sizes are bytes, durations seconds, times ISO-8601. */
 export function formats(language, zone) {
@@ -35,13 +36,14 @@ export function formats(language, zone) {
   function duration(seconds, display = "short") {
     const whole = Math.abs(seconds);
     if (whole < 10) return unit("second", display, 1).format(whole);
-    let rest = Math.round(whole < 3600 ? whole : whole / 60) * (whole < 3600 ? 1 : 60);
+    const step = whole < (display === "long" ? 60 : 3600) ? 1 : 60;
+    let rest = Math.round(whole / step) * step;
     const said = [];
     for (const [name, size] of STEPS) {
       const many = Math.floor(rest / size);
       rest -= many * size;
       if (many) said.push(unit(name, display, 0).format(many));
-      if (said.length === 2 || many >= (ALONE_FROM[name] ?? Infinity)) break;
+      if (said.length === 2 || many >= (ALONE_FROM[display][name] ?? Infinity)) break;
       if (said.length && !many) break;
     }
     return said.join(" ") || unit("second", display, 0).format(0);
@@ -61,7 +63,7 @@ export function formats(language, zone) {
     rate: (perSecond) => `${bytes(perSecond)}/s`,
     duration,
     ago,
-    percent: (ratio) =>
+    percent: (ratio) => ratio >= MANY ? `×${number.format(Math.round(ratio + 1))}` :
       once("percent", () =>
         new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1, signDisplay: "exceptZero" })).format(ratio),
     day: (at) => date("day", { month: "short", day: "numeric" }).format(at),

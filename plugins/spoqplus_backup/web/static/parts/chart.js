@@ -3,6 +3,8 @@ import { html, useEffect, useMemo, usePage, useRef, useState } from "../ui.js";
 import { AsTable } from "./said.js";
 
 const HEIGHT = 220; // pixels, also in the style sheet, so that nothing moves when the library is there
+const DAY = 86400; // seconds
+const FEWEST_DAYS = 7; // of a line that has just begun
 const FONT = '12px system-ui, "Noto Sans KR", "Noto Sans CJK KR", sans-serif';
 const TIMES = [1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800]; // steps of an axis of durations, in seconds
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
@@ -16,9 +18,9 @@ function loaded() {
 
 /**
  * Args: `title`; `summary`, its sentence; `lines`: `[{label, points: [{at, value}]}]`, times ISO-8601; `format` of a value;
- * `isTime`: whether values are seconds; `limit`: `{value, label}`, a number that must not be passed.
+ * `days` are shown at most; `isTime`: whether values are seconds; `limit`: `{value, label}`, a number that must not be passed.
  */
-export function Chart({ title, summary, lines, format, isTime = false, limit = null }) {
+export function Chart({ title, summary, lines, days, format, isTime = false, limit = null }) {
   const { t, f, now } = usePage();
   const [read, setRead] = useState(null);
   const data = useMemo(() => aligned(lines), [lines]);
@@ -28,7 +30,7 @@ export function Chart({ title, summary, lines, format, isTime = false, limit = n
     ${rows.length ? html`
       <p class="legend">${lines.map(({ label }, number) => html`<span><i class="line-${number}"></i>${label}${read?.values[number] != null ? html` <strong>${format(read.values[number])}</strong>` : null}</span>`)}
         ${limit ? html`<span><i class="line-limit"></i>${limit.label} ${format(limit.value)}</span>` : null}<span class="read">${read ? f.moment(read.at * 1000, now()) : ""}</span></p>
-      <${Canvas} label=${`${title}: ${summary}`} data=${data} lines=${lines} format=${format} isTime=${isTime} limit=${limit} onRead=${setRead} />
+      <${Canvas} label=${`${title}: ${summary}`} data=${data} lines=${lines} days=${days} format=${format} isTime=${isTime} limit=${limit} onRead=${setRead} />
       <${AsTable} label=${t("chart.as_table")}><table><thead>${columns}</thead><tbody>${rows.map(({ label, at, value }) => html`
         <tr><td>${f.moment(Date.parse(at), now())}</td>${lines.length > 1 ? html`<td>${label}</td>` : null}<td class="number">${format(value)}</td></tr>`)}</tbody></table><//>`
       : html`<p class="muted chart-none">${t("chart.none")}</p>`}</section>`;
@@ -46,8 +48,8 @@ function aligned(lines) {
   return [times, ...values];
 }
 
-function Canvas({ label, data, lines, format, isTime, limit, onRead }) {
-  const { f } = usePage();
+function Canvas({ label, data, lines, days, format, isTime, limit, onRead }) {
+  const { f, now } = usePage();
   const element = useRef(null);
   useEffect(() => {
     let plot = null;
@@ -56,7 +58,7 @@ function Canvas({ label, data, lines, format, isTime, limit, onRead }) {
       const Plot = await loaded();
       if (isOver) return;
       plot?.destroy();
-      plot = new Plot(options(Plot, element.current, { data, lines, format, isTime, limit, onRead, f }), data, element.current);
+      plot = new Plot(options(Plot, element.current, { data, lines, days, end: now() / 1000, format, isTime, limit, onRead, f }), data, element.current);
     };
     const resized = new ResizeObserver(([{ contentRect }]) => plot?.setSize({ width: contentRect.width, height: HEIGHT }));
     draw();
@@ -72,20 +74,20 @@ function Canvas({ label, data, lines, format, isTime, limit, onRead }) {
   return html`<div class="chart" role="img" aria-label=${label} ref=${element}></div>`;
 }
 
-function options(Plot, element, { data, lines, format, isTime, limit, onRead, f }) {
+function options(Plot, element, { data, lines, days, end, format, isTime, limit, onRead, f }) {
   const style = getComputedStyle(element);
   const colour = (name) => style.getPropertyValue(name).trim();
   const axis = { stroke: colour("--muted"), font: FONT, grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
-  const isLong = data[0].length > 1 && data[0].at(-1) - data[0][0] > 3 * 86400;
+  const begin = Math.max(end - days * DAY, Math.min(data[0][0], end - FEWEST_DAYS * DAY));
   return {
     width: element.clientWidth,
     height: HEIGHT,
     tzDate: (seconds) => Plot.tzDate(new Date(seconds * 1000), f.zone),
     legend: { show: false },
     cursor: { y: false, points: { size: 7 } },
-    scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, limit?.value ?? 0) * 1.08 || 1] } },
+    scales: { x: { time: true, range: [begin, end] }, y: { range: (_, low, high) => [0, Math.max(high ?? 0, limit?.value ?? 0) * 1.08 || 1] } },
     axes: [
-      { ...axis, space: 70, values: (_, times) => times.map((time) => (isLong ? f.day(time * 1000) : f.time(time * 1000))) },
+      { ...axis, space: 70, incrs: [1, 2, 7, 14, 30, 60, 90].map((many) => many * DAY), values: (_, times) => times.map((time) => f.day(time * 1000)) },
       { ...axis, size: 78, ...(isTime ? { incrs: TIMES } : {}), values: (_, values) => values.map((value) => (value === 0 ? "0" : format(value))) },
     ],
     series: [{}, ...lines.map((_, number) => ({

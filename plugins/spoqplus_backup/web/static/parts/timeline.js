@@ -59,7 +59,7 @@ function Line({ data, span, days, isNow }) {
     return html`<div class="timeline-space"><${Empty} title=${t("timeline.empty")}>${t("timeline.empty.help")}<//></div>`;
   }
   const axis = ticks(span, days, f.midnight);
-  const kinds = KINDS.filter((kind) => kind !== "safety" || points.some((point) => point.kind === kind));
+  const kinds = KINDS.filter((kind) => kind === "full" || points.some((point) => point.kind === kind));
   return html`
     <${Sentence} windows=${windows} gaps=${gaps} span=${span} isNow=${isNow} points=${points} />
     <div class="timeline days-${days}">

@@ -28,7 +28,7 @@ function Promise({ promise }) {
     <p class="says">${says(t, f, now, promise)}</p>
     ${unit === "seconds" && value != null && limit ? html`<${Meter} share=${value / limit} />` : html`<div class="meter none"></div>`}
     <p class="small">${limitOf(t, f, name, limit)}</p>
-    ${reason && t.has(`reason.${name}.${reason}`) ? html`<p class="why">${t(`reason.${name}.${reason}`)}</p>` : null}
+    ${reason ? html`<p class="why">${t.has(`reason.${name}.${reason}`) ? t(`reason.${name}.${reason}`) : t.word("reason", reason)}</p>` : null}
     <${Evidence} name=${name} set=${set} at=${at} /></li>`;
 }
 

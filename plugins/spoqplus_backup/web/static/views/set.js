@@ -76,7 +76,7 @@ function Components({ set }) {
     <table class="stacked"><thead><tr>${columns.map((name) => html`<th scope="col" class=${name === "parts" || name === "size" ? "number" : ""}>${cell(name)}</th>`)}</tr></thead>
     <tbody>${set.components.map((component) => html`<tr>
       <th scope="row" data-label=${cell("name")}>${t.word("content", component.name)}${t.has(`content.${component.name}`) ? html`<span class="small"><code>${component.name}</code></span>` : null}</th>
-      <td data-label=${cell("kind")}>${t.word("kind", component.kind)}</td>
+      <td data-label=${cell("kind")}>${t.word("kind", component.content)}</td>
       <td data-label=${cell("parts")} class="number">${f.number(component.parts)}</td>
       <td data-label=${cell("size")} class="number">${f.bytes(component.stored_bytes)}<span class="small">${t("sets.raw", { size: f.bytes(component.raw_bytes) })}</span></td>
       <td data-label=${cell("contents")}>${[component.rows ? t.count("rows", component.rows) : "", component.files ? t.count("files", component.files) : ""].filter(Boolean).join(", ") || "–"}</td>

@@ -41,11 +41,11 @@ function Charts({ data, days, limit }) {
   }, [lines, data, t]);
   if (!data.points.length) return html`<${Empty} title=${t("trends.empty")}>${t("trends.empty.help")}<//>`;
   return html`<div class="charts">
-    <${Chart} title=${t("trends.size")} summary=${change(t, f, drawn.size, f.bytes, days)} lines=${drawn.size} format=${f.bytes} />
-    <${Chart} title=${t("trends.duration")} summary=${middle(t, f, drawn.duration, f.duration)} lines=${drawn.duration} format=${f.duration} isTime=${true} />
-    <${Chart} title=${t("trends.throughput")} summary=${middle(t, f, drawn.throughput, f.rate)} lines=${drawn.throughput} format=${f.rate} />
-    <${Chart} title=${t("trends.rpo")} summary=${most(t, drawn.rpo, f.duration, limit)} lines=${drawn.rpo} format=${f.duration} isTime=${true} limit=${limit == null ? null : { value: limit, label: t("trends.limit") }} />
-    ${drawn.increments.length ? html`<${Chart} title=${t("trends.increments")} summary=${middle(t, f, drawn.increments, f.bytes)} lines=${drawn.increments} format=${f.bytes} />` : null}</div>`;
+    <${Chart} days=${days} title=${t("trends.size")} summary=${change(t, f, drawn.size, f.bytes, days)} lines=${drawn.size} format=${f.bytes} />
+    <${Chart} days=${days} title=${t("trends.duration")} summary=${middle(t, f, drawn.duration, f.duration)} lines=${drawn.duration} format=${f.duration} isTime=${true} />
+    <${Chart} days=${days} title=${t("trends.throughput")} summary=${middle(t, f, drawn.throughput, f.rate)} lines=${drawn.throughput} format=${f.rate} />
+    <${Chart} days=${days} title=${t("trends.rpo")} summary=${most(t, drawn.rpo, f.duration, limit)} lines=${drawn.rpo} format=${f.duration} isTime=${true} limit=${limit == null ? null : { value: limit, label: t("trends.limit") }} />
+    ${drawn.increments.length ? html`<${Chart} days=${days} title=${t("trends.increments")} summary=${middle(t, f, drawn.increments, f.bytes)} lines=${drawn.increments} format=${f.bytes} />` : null}</div>`;
 }
 
 /** The cadence with the most sets first. */

@@ -1,0 +1,1 @@
+"""Looks at an installation before it is needed: is everything there, reachable and allowed, from this machine?"""
