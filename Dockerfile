@@ -55,6 +55,6 @@ COPY --chown=root:root include /opt/airflow/include
 COPY --chown=root:root plugins /opt/airflow/plugins
 COPY --chown=root:root dags /opt/airflow/dags
 ENV SPOQPLUS_CONNECTIONS_FILE=/run/spoqplus/connections.json
-# what the DAGs import is there, and in versions that work together
-RUN python -c 'import MySQLdb, PIL, croniter, zstandard, airflow.providers.celery.executors.celery_executor' \
+# everything that the DAGs and the pages may import is there, and in versions that work together
+RUN PYTHONPATH=/opt/airflow/plugins python /opt/airflow/include/docker/check_imports.py \
     && spoqplus-backup --help >/dev/null

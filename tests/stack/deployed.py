@@ -152,6 +152,7 @@ class Deployment:
         text = yaml.safe_dump(site, allow_unicode=True)
         _write_over(folder / "config" / f"{SECOND}.yaml", text)
         (self.config / f"{SECOND}.yaml").write_text(text, "utf-8")
+        self.restart("dag-processor")  # reads the sites, and makes the pool of the new one
         networks = folder / "networks.yaml"
         networks.write_text(
             yaml.safe_dump(
