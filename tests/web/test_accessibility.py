@@ -25,6 +25,7 @@ def views(world: World) -> dict[str, str]:
         "restore": f"#/{SITE}/{newest}/restore",
         "trends": f"#/{SITE}/trends",
         "tests": f"#/{SITE}/tests",
+        "doctor": f"#/{SITE}/doctor",
         "down": f"#/{DOWN}",
         "missing": f"#/{SITE}/daily/20200101_000000",
     }
