@@ -232,7 +232,7 @@ def check_config(options: argparse.Namespace) -> int:
     """Print every problem of every file."""
     connections = EnvironmentConnections()
     status = 0
-    for file in [options.config] if options.config else settings_files():
+    for file in _files(options):
         try:
             settings = load_settings(file)
             problems = check_settings(settings, connections, restoring=options.restore)
@@ -250,26 +250,27 @@ def check_config(options: argparse.Namespace) -> int:
 
 def examine(options: argparse.Namespace) -> int:
     """Look at each site's installation from here; 1 when something has failed."""
-    connections = EnvironmentConnections()
     status = 0
-    for file in [options.config] if options.config else settings_files():
+    for file in _files(options):
         language: Language = "en"
         try:
             settings = load_settings(file)
-            if options.site not in (None, settings.site):
-                continue
             language = settings.language
-            found = checkup(settings, connections, restoring=options.restore)
+            found = checkup(settings, EnvironmentConnections(), restoring=options.restore)
         except SettingsError as error:
             found = Checkup(site=str(file), machine=gethostname(), lines=(wrong("configuration", str(file), error),))
         language = options.language or language
-        print(
-            json.dumps(as_object(language, found), ensure_ascii=False)
-            if options.json
-            else checkup_text(language, found)
-        )
+        told = json.dumps(as_object(language, found), ensure_ascii=False)
+        print(told if options.json else checkup_text(language, found))
         status = 1 if found.has_failed else status
     return status
+
+
+def _files(options: argparse.Namespace) -> list[Path]:
+    """The configuration files that are meant: the chosen one, that of the chosen site, or all."""
+    if options.config is not None:
+        return [options.config]
+    return settings_files() if options.site is None else [_settings(options).source]
 
 
 def _repositories(options: argparse.Namespace, settings: Settings, connections: Connections) -> list[Repository]:

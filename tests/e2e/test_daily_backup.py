@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -48,6 +49,8 @@ def test_a_backup_ends_published_in_both_repositories_and_told(world: World) -> 
         assert manifest.run_id == f"{DAILY}/{run}"
         assert manifest.component("database").rows
         assert manifest.component("uploads").files
+    folder = Path(world.settings.repository("local").root.removeprefix("file://"), published["set"])
+    assert [path for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077] == [], "the tasks' umask"
     told = world.told()
     assert "spoqplus 백업 완료" in told
     assert f"`{published['set']}`" in told

@@ -88,7 +88,9 @@ def test_a_good_installation(capsys: pytest.CaptureFixture[str]) -> None:
     assert "정상" in korean
     assert "연결 · spoqplus_mysql: " in korean
     assert korean.splitlines()[-1].endswith("실패 0")
-    assert main(["doctor", "--restore"]) == 0
+    assert main(["--site", "elsewhere", "doctor"]) == 1
+    assert "No configuration file describes the site elsewhere" in capsys.readouterr().err
+    assert main(["--site", "spoqplus", "doctor", "--restore"]) == 0
     restoring = capsys.readouterr().out
     assert "keys · encryption.identity_files[0]: good" in restoring
     assert f"connections · {TEST}: mariadb" in restoring
