@@ -239,7 +239,8 @@ def test_a_role_may_do_what_its_code_asks_for_and_nothing_else(name: str, new_pa
 def test_every_request_that_the_code_can_make_is_made_here(new_past: MakePast, endpoint: str) -> None:
     """Else a new one would be in no policy."""
     made = set().union(*(work_as(name, new_past, endpoint).operations for name in ROLES))
-    written = {"".join(found) for path in CORE.rglob("*.py") for found in ASKED.findall(path.read_text())}
+    sources = [path for path in CORE.rglob("*.py") if CORE / "dr" not in path.parents]  # failover.json has its own test
+    written = {"".join(found) for path in sources for found in ASKED.findall(path.read_text())}
     assert written == {xform_name(name) for name in made}
 
 
