@@ -97,13 +97,14 @@ def test_everything_is_backed_up_copied_and_restored(site: World, club: Club) ->
     mirrored, uploads = described(club.folder / "mirror"), described(club.www / "uploads")
     del mirrored[b".spoqplus-mirror"]
     assert [line for line in differences(uploads, mirrored) if not line.startswith("b'.':")] == []
-    for folder in ("repository", "mirror", "remote.git"):
-        for path in (club.folder / folder).rglob("*"):
-            assert not path.is_file() or DATABASE_PASSWORD.encode() not in path.read_bytes(), path
 
     # the other region has all of it by itself
     runs = airflow.until("everything is replicated", lambda: replicated(site, sets), 120)
     assert {(run["run_type"], run["state"]) for run in runs} == {("asset_triggered", "success")}
+    # nothing comes and goes any more
+    for folder in ("repository", "mirror", "remote.git"):
+        for path in (club.folder / folder).rglob("*"):
+            assert not path.is_file() or DATABASE_PASSWORD.encode() not in path.read_bytes(), path
     for name in sets:
         manifest = site.manifest("dr", name)
         assert {component.name for component in manifest.components} == set(EVERYTHING)
